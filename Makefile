@@ -1,0 +1,34 @@
+# make lab        open JupyterLab at notebook 00
+# make test       the whole gate: lint, unit and property tests, every notebook
+# make notebooks  execute every notebook top to bottom, in place
+# make figures    draw the figures of the recorded studies into build/figures
+
+PYTHON ?= python3
+BIN := .venv/bin
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TQDM_DISABLE=1
+
+.PHONY: lab test notebooks figures
+
+lab: .venv/ready
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+test: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(ONE_THREAD) $(BIN)/python -m pytest tests -n 2 --dist worksteal
+	$(ONE_THREAD) $(BIN)/python -m pytest notebooks -p tests.nbval_hardening --nbval-lax \
+		--nbval-current-env --nbval-cell-timeout 300 -n 2 --dist loadscope
+
+notebooks: .venv/ready
+	$(ONE_THREAD) $(BIN)/python notebooks/execute.py
+
+figures: .venv/ready
+	$(BIN)/python -m prunelab figures
+
+.venv/ready: pyproject.toml environment.yml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; choose one with: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	sed -n 's/^ *- \([a-z-]*==.*\)/\1/p' environment.yml > .venv/tested-versions.txt
+	$(BIN)/pip install --constraint .venv/tested-versions.txt --editable '.[test]'
+	touch $@

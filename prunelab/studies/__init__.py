@@ -1,0 +1,1 @@
+"""One file a study: the grid, and what is measured at one of its points."""

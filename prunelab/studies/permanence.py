@@ -1,0 +1,51 @@
+"""What fine-tuning does to the zeros, masked and made permanent too early (notebook 06)."""
+
+import copy
+
+import torch
+
+from prunelab.data import load_data
+from prunelab.pruning import apply_global_pruning, make_pruning_permanent
+from prunelab.sparsity import total_sparsity
+from prunelab.studies.dense import EPOCHS, dense_network
+from prunelab.training import evaluate, fit
+
+SPARSITY = 0.9
+STEPS = (0, 1, 10, 100, 430)
+
+
+def grid(seeds: int) -> list[dict]:
+    return [{"network": network, "seed": seed} for network in EPOCHS for seed in range(seeds)]
+
+
+def measure(network: str, seed: int) -> list[dict]:
+    data = load_data()
+    masked = apply_global_pruning(dense_network(network, seed), sparsity=SPARSITY)
+    rows = []
+    for order in ("fine-tune, then permanent", "permanent, then fine-tune"):
+        for steps in STEPS:
+            model = copy.deepcopy(masked)
+            if order == "permanent, then fine-tune":
+                make_pruning_permanent(model)
+            if steps:
+                fit(
+                    model,
+                    data,
+                    steps=steps,
+                    optimizer=lambda p: torch.optim.SGD(p, 0.01, momentum=0.9),
+                    seed=seed,
+                    eval_splits=(),
+                    progress=False,
+                )
+            make_pruning_permanent(model)
+            rows.append(
+                {
+                    "network": network,
+                    "seed": seed,
+                    "order": order,
+                    "steps": steps,
+                    "sparsity": total_sparsity(model),
+                    **evaluate(model, data.test)._asdict(),
+                }
+            )
+    return rows

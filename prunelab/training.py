@@ -1,0 +1,262 @@
+"""One plain training loop for every experiment (notebook 00)."""
+
+import inspect
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from prunelab.data import Data, Split
+
+
+class Evaluation(NamedTuple):
+    """Mean loss in nats, and accuracy as a fraction from 0 to 1."""
+
+    loss: float
+    accuracy: float
+
+
+class TrainingInterrupted(UserWarning):
+    """Training was stopped by hand: the model and the history end early."""
+
+
+def fit(
+    model: nn.Module,
+    data: Data,
+    *,
+    steps: int | None = None,
+    epochs: int | None = None,
+    batch_size: int = 128,
+    optimizer: torch.optim.Optimizer | Callable | None = None,
+    scheduler: torch.optim.lr_scheduler.LRScheduler | Callable | None = None,
+    loss: Callable | None = None,
+    seed: int = 0,
+    eval_every: int | None = None,
+    eval_splits: tuple[str, ...] = ("valid",),
+    device: torch.device | str | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    r"""Train `model` in place on `data.train` and return its history.
+
+    The loss minimized is the mean over a batch $B$ of labeled images,
+
+    $$\mathcal{L}(\theta) = -\frac{1}{|B|} \sum_{(x, y) \in B}
+    \log \operatorname{softmax}\big(f_\theta(x)\big)_y \tag{0.1}$$
+
+    unless another `loss` is given. The images are shuffled anew in every epoch.
+
+    Args:
+        model: any network from images `[N, C, H, W]` to class scores `[N, classes]`.
+        data: what `load_data` returns.
+        steps, epochs: how long to train; give one of the two. A step is one batch.
+        batch_size: images a step; the last batch of an epoch may be smaller.
+        optimizer: an optimizer over the model's parameters, or a function that makes one from
+            them. None means Adam with learning rate 0.001.
+        scheduler: a learning-rate scheduler of that optimizer, or a function that makes one from
+            it; stepped once after every batch. None keeps the learning rate constant.
+        loss: `loss(outputs, labels)`, or `loss(outputs, labels, inputs=images)` if it has a
+            parameter of the name `inputs`. None means cross-entropy.
+        seed: draws the order of the images (and dropout). The same machine and seed give
+            bit-identical weights.
+        eval_every: steps between evaluations; None means once an epoch. There is always one
+            before the first step and one after the last.
+        eval_splits: which of "train", "valid" and "test" to evaluate.
+        device: where to train; None means an accelerator if there is one, else the CPU. The model
+            stays there.
+        progress: show a progress bar.
+
+    Returns:
+        A tidy table, one row an evaluation and split: `step`, `epoch`, `split`, `loss`,
+        `accuracy`, `train_loss` (mean over the batches since the evaluation before), `lr`,
+        `seconds` (of training alone, evaluations not counted). The model is left in evaluation
+        mode.
+
+    Raises:
+        ValueError: neither or both of `steps` and `epochs`, a number out of range, an unknown
+            split, an optimizer that holds none of the model's parameters.
+
+    Warns:
+        TrainingInterrupted: stopped by hand (Ctrl-C, or the stop button); the model is usable and
+            the history goes up to the last finished step.
+    """
+    steps_per_epoch = _check_fit(model, data, steps, epochs, batch_size, eval_every, eval_splits)
+    steps = epochs * steps_per_epoch if steps is None else steps
+    eval_every = eval_every or steps_per_epoch
+    eval_splits = [name for name in eval_splits if len(getattr(data, name)) > 0]
+
+    device = torch.device(device) if device is not None else default_device()
+    model.to(device, memory_format=torch.channels_last)  # convolutions are faster this way
+    splits = {name: getattr(data, name).to(device) for name in {"train", *eval_splits}}
+    x, y = splits["train"].x, splits["train"].y
+    optimizer = _make_optimizer(optimizer, model)
+    scheduler = _make_scheduler(scheduler, optimizer)
+    loss = loss or F.cross_entropy
+    loss_takes_inputs = "inputs" in inspect.signature(loss).parameters
+
+    history: list[dict] = []
+    loss_sum, loss_steps, seconds = torch.zeros((), device=device), 0, 0.0
+
+    def record(step: int) -> None:
+        for name in eval_splits:
+            history.append(
+                {
+                    "step": step,
+                    "epoch": step / steps_per_epoch,
+                    "split": name,
+                    **evaluate(model, splits[name])._asdict(),
+                    "train_loss": loss_sum.item() / loss_steps if loss_steps else float("nan"),
+                    "lr": optimizer.param_groups[0]["lr"],
+                    "seconds": seconds,
+                }
+            )
+
+    step = 0
+    with _reproducible(seed, device):
+        record(step)
+        batches = shuffled_batches(len(y), batch_size, seed, device)
+        model.train()
+        clock = time.perf_counter()
+        try:
+            for step in tqdm(range(1, steps + 1), desc="fit", disable=None if progress else True):
+                index = next(batches)
+                inputs, labels = x.index_select(0, index), y.index_select(0, index)
+                outputs = model(inputs)
+                extra = {"inputs": inputs} if loss_takes_inputs else {}
+                batch_loss = loss(outputs, labels, **extra)
+                optimizer.zero_grad()
+                batch_loss.backward()
+                optimizer.step()
+                if scheduler is not None:
+                    scheduler.step()
+                loss_sum += batch_loss.detach()
+                loss_steps += 1
+                if step % eval_every == 0 or step == steps:
+                    seconds += time.perf_counter() - clock
+                    record(step)
+                    loss_sum.zero_()
+                    loss_steps = 0
+                    model.train()
+                    clock = time.perf_counter()
+        except KeyboardInterrupt:
+            warnings.warn(
+                f"training was interrupted at step {step} of {steps}; "
+                "the model keeps what it has learned so far",
+                TrainingInterrupted,
+                stacklevel=2,
+            )
+        # A pass without gradients leaves masked weights free of the graph: the model can be copied.
+        with torch.no_grad():
+            model.eval()(x[:1])
+    return pd.DataFrame(history, columns=HISTORY_COLUMNS)
+
+
+HISTORY_COLUMNS = ["step", "epoch", "split", "loss", "accuracy", "train_loss", "lr", "seconds"]
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, split: Split, batch_size: int = 1000) -> Evaluation:
+    r"""Mean cross-entropy and accuracy of `model` on a split.
+
+    $$\text{accuracy} = \frac{1}{N} \sum_{i=1}^{N}
+    \mathbb{1}\big[\arg\max_c f_\theta(x_i)_c = y_i\big] \tag{0.2}$$
+
+    The model is put in evaluation mode for the time of the call and stays on its device.
+
+    Args:
+        model: any network from images to class scores.
+        split: images and labels, for instance `data.test`.
+        batch_size: images a forward pass.
+
+    Returns:
+        `.loss` (equation (0.1) over the whole split, in nats) and `.accuracy` (0 to 1).
+
+    Raises:
+        ValueError: an empty split.
+    """
+    if len(split) == 0:
+        raise ValueError("split is empty; load_data(valid=…) says how many images it gets")
+    parameter = next(model.parameters(), split.x)
+    was_training = model.training
+    model.eval()
+    loss = torch.zeros((), dtype=torch.float64)
+    correct = 0
+    for x, y in zip(split.x.split(batch_size), split.y.split(batch_size), strict=True):
+        y = y.to(parameter.device)
+        outputs = model(x.to(parameter.device))
+        loss += F.cross_entropy(outputs, y, reduction="sum").item()
+        correct += (outputs.argmax(dim=1) == y).sum().item()
+    model.train(was_training)
+    return Evaluation(loss.item() / len(split), correct / len(split))
+
+
+def shuffled_batches(size: int, batch_size: int, seed: int, device="cpu") -> Iterator[Tensor]:
+    """Endless batches of indices into `size` examples, in a new order every epoch."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        yield from torch.randperm(size, generator=generator).to(device).split(batch_size)
+
+
+def default_device() -> torch.device:
+    """The accelerator of this machine if it has one, else its CPU."""
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+def _check_fit(model, data, steps, epochs, batch_size, eval_every, eval_splits) -> int:
+    if (steps is None) == (epochs is None):
+        raise ValueError(f"give one of steps and epochs, not steps={steps} and epochs={epochs}")
+    counts = {"steps": steps, "epochs": epochs, "eval_every": eval_every}
+    for name, value in counts.items():
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
+    if not isinstance(batch_size, int) or not 1 <= batch_size <= len(data.train):
+        raise ValueError(
+            f"batch_size={batch_size!r} must be from 1 to the {len(data.train)} training images"
+        )
+    unknown = set(eval_splits) - {"train", "valid", "test"}
+    if isinstance(eval_splits, str) or unknown:
+        raise ValueError(
+            f'eval_splits={eval_splits!r} must be a tuple of "train", "valid" and "test"'
+        )
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError("model has no parameter to train; every requires_grad is False")
+    return -(-len(data.train) // batch_size)
+
+
+def _make_optimizer(optimizer, model: nn.Module) -> torch.optim.Optimizer:
+    if optimizer is None:
+        return torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        return optimizer(model.parameters())
+    own = set(model.parameters())
+    if not any(p in own for group in optimizer.param_groups for p in group["params"]):
+        raise ValueError(
+            "optimizer holds none of the model's parameters; "
+            "make it from model.parameters() of the model that is trained"
+        )
+    return optimizer
+
+
+def _make_scheduler(scheduler, optimizer):
+    if scheduler is None or isinstance(scheduler, torch.optim.lr_scheduler.LRScheduler):
+        if scheduler is not None and scheduler.optimizer is not optimizer:
+            raise ValueError("scheduler belongs to another optimizer; make it from this one")
+        return scheduler
+    return scheduler(optimizer)
+
+
+@contextmanager
+def _reproducible(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed everything random inside, ask for deterministic kernels, then restore both."""
+    with (
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
+    ):
+        torch.manual_seed(seed)
+        yield
