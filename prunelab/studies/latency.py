@@ -6,6 +6,7 @@ batch side by side.
 
 import copy
 
+import pandas as pd
 import torch
 from torch import nn
 
@@ -66,3 +67,12 @@ def _build(layer: str, batch: int, seed: int) -> tuple[nn.Sequential, torch.Tens
     linear = nn.Linear(2048, 2048)
     nn.init.normal_(linear.weight, std=2048**-0.5, generator=generator)
     return nn.Sequential(linear).eval(), torch.randn(batch, 2048, generator=generator)
+
+
+def relative_speed(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows other than dense, with `speedup`: dense median / median in the same trial."""
+    trial = ["layer", "batch", "seed", "sparsity"]
+    dense = table.loc[table["format"] == "dense", [*trial, "median"]]
+    others = table[table["format"] != "dense"]
+    both = others.merge(dense, on=trial, suffixes=("", "_dense"), validate="many_to_one")
+    return both.assign(speedup=both["median_dense"] / both["median"])

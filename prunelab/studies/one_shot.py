@@ -3,6 +3,8 @@
 import copy
 import warnings
 
+import pandas as pd
+
 from prunelab.data import load_data
 from prunelab.pruning import LayerCollapse, apply_global_pruning
 from prunelab.studies.dense import EPOCHS, dense_network
@@ -45,3 +47,9 @@ def measure(network: str, seed: int) -> list[dict]:
                 }
             )
     return rows
+
+
+def with_rules(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with a column `rule`: criterion and scope in words."""
+    names = {"l1": "magnitude", "lamp": "LAMP", "random": "random"}
+    return table.assign(rule=table["criterion"].map(names) + ", " + table["scope"])

@@ -1,0 +1,161 @@
+"""Checks for the exercises: each answer gets its own feedback, at once.
+
+A check takes an answer and returns what is wrong with it, or None. Answers that rest on a known
+misunderstanding are told which one.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+
+CHECKS: dict[str, Callable] = {}
+
+
+def check(number: str, answer) -> None:
+    """Print whether an answer is right, and if not, why.
+
+    Args:
+        number: of the exercise, such as "01.2".
+        answer: a number or a function, as the exercise asks; `...` means not answered yet.
+
+    Raises:
+        ValueError: no exercise of that number.
+    """
+    if number not in CHECKS:
+        raise ValueError(f"number={number!r} is no exercise; there are {', '.join(sorted(CHECKS))}")
+    if answer is ...:
+        print(f"{number}: not answered yet. Replace the `...` and run this cell again.")
+        return
+    try:
+        problem = CHECKS[number](answer)
+    except Exception as error:
+        problem = f"your answer raised {type(error).__name__}: {error}"
+    print(f"{number}: right!" if problem is None else f"{number}: not yet. {problem}")
+
+
+def exercise(number: str) -> Callable:
+    def register(function: Callable) -> Callable:
+        CHECKS[number] = function
+        return function
+
+    return register
+
+
+@exercise("00.1")
+def compression_ratio(answer: Callable) -> str | None:
+    for sparsity, right in ((0.0, 1.0), (0.5, 2.0), (0.9, 10.0), (0.99, 100.0)):
+        value = answer(sparsity)
+        if not math.isclose(value, right, rel_tol=1e-6):
+            if math.isclose(value, 1 - sparsity):
+                return "That is the density. The ratio is original / compressed, so 1 or more."
+            return f"At sparsity {sparsity} it should be {right:g}, and yours is {value:g}."
+    return None
+
+
+@exercise("00.2")
+def half_width(answer: Callable) -> str | None:
+    values = [0.911, 0.917, 0.913, 0.909, 0.915]
+    mean = sum(values) / 5
+    deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / 4)
+    right = 2.7764451 * deviation / math.sqrt(5)
+    value = float(answer(values))
+    if math.isclose(value, right, rel_tol=1e-3):
+        return None
+    if math.isclose(value, 1.96 * deviation / math.sqrt(5), rel_tol=1e-3):
+        return "1.96 is for many seeds; with five, Student's t with 4 degrees of freedom is 2.776."
+    if math.isclose(value, right * math.sqrt(4 / 5), rel_tol=1e-3):
+        return "Divide the squares by n − 1, not n: the mean was estimated from the same values."
+    if math.isclose(value, right * math.sqrt(5), rel_tol=1e-3):
+        return "That is the spread of single runs; the mean of n runs is √n times more certain."
+    return f"For {values} it should be {right:.5f}, and yours is {value:.5f}."
+
+
+@exercise("01.1")
+def sparsity_after(answer: Callable) -> str | None:
+    for amount, rounds in ((0.1, 5), (0.2, 3), (0.5, 2)):
+        right, value = 1 - (1 - amount) ** rounds, answer(amount, rounds)
+        if math.isclose(value, amount * rounds, rel_tol=1e-9):
+            return f"{rounds} × {amount} counts weights twice: each round takes from what is left."
+        if not math.isclose(value, right, rel_tol=1e-9):
+            return f"For amount {amount}, {rounds} rounds: {right:.4f}, and yours is {value:.4f}."
+    return None
+
+
+@exercise("01.2")
+def amount_per_round(answer: float) -> str | None:
+    if math.isclose(answer, 1 - 0.5**0.2, abs_tol=5e-5):
+        return None
+    if math.isclose(answer, 0.1, abs_tol=1e-9):
+        return "Five times 0.1 ends at 40.95 %. Solve (1 − a)⁵ = 0.5 for a."
+    return f"Five rounds of {answer} end at {1 - (1 - answer) ** 5:.2%}, not at 50 %."
+
+
+@exercise("01.3")
+def exact_mask(answer: Callable) -> str | None:
+    generator = torch.Generator().manual_seed(0)
+    distinct = torch.randn(7, 11, generator=generator)
+    tied = torch.randint(-2, 3, (10, 10), generator=generator).float()
+    for weights, what in ((distinct, "distinct weights"), (tied, "weights that tie")):
+        for sparsity in (0.0, 0.3, 0.8):
+            mask = answer(weights.clone(), sparsity)
+            if tuple(mask.shape) != tuple(weights.shape):
+                return (
+                    f"The mask has shape {tuple(mask.shape)}, the weights {tuple(weights.shape)}."
+                )
+            right = round(sparsity * weights.numel())
+            pruned = int((~mask.bool()).sum())
+            if pruned != right:
+                return f"With {what} at sparsity {sparsity} it prunes {pruned} instead of {right}."
+            kept, gone = weights[mask.bool()].abs(), weights[~mask.bool()].abs()
+            if right and kept.min() < gone.max():
+                return f"With {what} it prunes a weight that is larger than one it keeps."
+    return None
+
+
+@exercise("06.1")
+def csr_break_even(answer: float) -> str | None:
+    if math.isclose(answer, 0.5, abs_tol=0.005):
+        return None
+    if math.isclose(answer, 1 / 3, abs_tol=0.005):
+        return "That is for 64-bit column indices, 12 bytes a kept weight; take 32-bit ones."
+    return "A kept weight costs 4 bytes of value and 4 of column; a dense weight costs 4."
+
+
+@exercise("06.2")
+def permanent_weight(answer: Callable) -> str | None:
+    weight, mask = torch.tensor([1.5, -2.0, 3.0, -4.0]), torch.tensor([1.0, 0.0, 0.0, 1.0])
+    result = answer(weight.clone(), mask.clone())
+    if not torch.equal(result, weight * mask):
+        return f"For {weight.tolist()} and {mask.tolist()} yours is {result.tolist()}."
+    if torch.signbit(result[result == 0]).any():
+        return "−2.0 × 0 is −0.0: a zero with its sign bit set, which spoils compression."
+    return None
+
+
+@exercise("07.1")
+def whole_model_sparsity(answer: float) -> str | None:
+    if math.isclose(answer, 900 / 266_200, rel_tol=2e-3):
+        return None
+    if math.isclose(answer, 0.9, abs_tol=1e-6):
+        return "That is the sparsity of one layer. Divide by the weights of all three."
+    if math.isclose(answer, 0.3, abs_tol=1e-6):
+        return "A mean over layers weighs 1,000 weights like 235,200. Count weights instead."
+    return "900 weights are pruned; how many are there in fc1, fc2 and fc3 together?"
+
+
+@exercise("07.2")
+def density_that_pays(answer: Callable) -> str | None:
+    import pandas as pd
+
+    table = pd.DataFrame(
+        {
+            "sparsity": [0.5, 0.8, 0.9, 0.95, 0.5, 0.8, 0.9, 0.95],
+            "format": ["dense"] * 4 + ["CSR"] * 4,
+            "median": [1.0, 1.0, 1.0, 1.0, 3.0, 1.2, 0.6, 0.3],
+        }
+    )
+    value = answer(table)
+    if value == 0.9:
+        return None
+    return f"For a table where CSR takes 3, 1.2, 0.6, 0.3 against 1 it is 0.9; yours is {value}."

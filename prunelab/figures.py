@@ -1,0 +1,386 @@
+"""Every figure of the project, each one call on a tidy table; and the one style they share.
+
+Figures hold no results of their own: what they show comes in as a table or a tensor. Colors are
+those of Okabe & Ito, told apart by color-blind readers, and every line has its own marker, so that
+a figure survives a gray printer too.
+"""
+
+import base64
+import html
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from prunelab.intervals import mean_interval
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+THEMES = {
+    "light": {"ink": "#222222", "faint": "#d9d9d9", "paper": "#ffffff"},
+    "dark": {"ink": "#e6e6e6", "faint": "#4a4a4a", "paper": "#111418"},
+}
+theme = "light"
+"""The theme of all figures from here on; set `figures.theme = "dark"` for a dark notebook."""
+
+
+class Picture:
+    """A finished figure with a caption that says in words what there is to see.
+
+    Notebooks show it as a PNG with the caption as its alternative text.
+    """
+
+    def __init__(self, figure: Figure, caption: str):
+        self.caption = caption
+        file = io.BytesIO()
+        figure.savefig(file, format="png", metadata={"Software": None})
+        self.png = file.getvalue()
+        self._figure = figure
+
+    def save(self, path: Path) -> Path:
+        """Write the figure in the format of the file's ending."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._figure.savefig(path)
+        return path
+
+    def to_html(self) -> str:
+        """An `<img>` element that carries the picture and its alternative text."""
+        data = base64.b64encode(self.png).decode()
+        return f'<img src="data:image/png;base64,{data}" alt="{html.escape(self.caption)}">'
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        data = {"image/png": self.png, "text/plain": self.caption}
+        return data, {"image/png": {"alt": self.caption}}
+
+
+@contextmanager
+def _canvas(columns: int = 1, rows: int = 1, width: float = 6.4, height: float = 3.6, **options):
+    """A styled figure and its axes. Figures live outside pyplot: none is ever left open."""
+    colors = THEMES[theme]
+    style = {
+        "figure.facecolor": colors["paper"],
+        "axes.facecolor": colors["paper"],
+        "savefig.facecolor": colors["paper"],
+        "text.color": colors["ink"],
+        "axes.edgecolor": colors["ink"],
+        "axes.labelcolor": colors["ink"],
+        "xtick.color": colors["ink"],
+        "ytick.color": colors["ink"],
+        "grid.color": colors["faint"],
+        "grid.linewidth": 0.6,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlelocation": "left",
+        "axes.titlesize": 10,
+        "axes.labelsize": 9,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+        "lines.linewidth": 1.6,
+        "lines.markersize": 4,
+        "font.size": 9,
+        "figure.dpi": 110,
+        "savefig.dpi": 110,
+    }
+    with mpl.rc_context(style):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def images(split, classes: tuple[str, ...]) -> Picture:
+    """One image of every class."""
+    with _canvas(columns=5, rows=2, width=6.0, height=2.9) as (figure, axes):
+        for label, ax in enumerate(axes.flat):
+            image = split.x[split.y == label][0, 0]
+            ax.imshow(image, cmap="gray_r")
+            ax.set_title(classes[label], loc="center")
+            ax.set_axis_off()
+        return Picture(figure, "One Fashion-MNIST image of each class: " + ", ".join(classes) + ".")
+
+
+def training_curves(history: pd.DataFrame) -> Picture:
+    """Loss and accuracy against training steps, from the table that `fit` returns."""
+    with _canvas(columns=2, height=2.8) as (figure, (panels,)):
+        for color, marker, (split, rows) in zip(
+            COLORS, MARKERS, history.groupby("split", sort=False), strict=False
+        ):
+            for ax, column in zip(panels, ("loss", "accuracy"), strict=True):
+                ax.plot(rows["step"], rows[column], color=color, marker=marker)
+                _label(ax, rows["step"].iloc[-1], rows[column].iloc[-1], split, color)
+        panels[0].set(xlabel="training steps", ylabel="cross-entropy (nats)", title="Loss")
+        panels[1].set(xlabel="training steps", title="Accuracy")
+        panels[1].yaxis.set_major_formatter(_percent)
+        last = history.iloc[-1]
+        return Picture(
+            figure,
+            f"Loss falls and accuracy rises over {last['step']} training steps; the last "
+            f"{last['split']} accuracy is {last['accuracy']:.1%}.",
+        )
+
+
+def kept_by_layer(table: pd.DataFrame, by: str = "rule") -> Picture:
+    """Share of the weights each layer keeps, one bar a layer and value of `by`.
+
+    Args:
+        table: rows of `check_sparsity` without its totals, and a column `by`.
+    """
+    layers, rules = table["layer"].unique(), table[by].unique()
+    height = 0.8 / len(rules)
+    with _canvas(height=0.6 + 0.28 * len(layers) * len(rules)) as (figure, ((ax,),)):
+        for i, rule in enumerate(rules):
+            rows = table[table[by] == rule].set_index("layer").loc[layers]
+            place = np.arange(len(layers)) + (i - (len(rules) - 1) / 2) * height
+            density = 1 - rows["sparsity"]
+            ax.barh(place, density, height * 0.92, color=COLORS[i])
+            for y, share, kept in zip(place, density, rows["kept"], strict=True):
+                ax.text(share, y, f" {rule}: {share:.1%}, {kept:,} weights", va="center", size=8)
+        ax.set_yticks(np.arange(len(layers)), layers)
+        ax.invert_yaxis()
+        ax.grid(visible=False, axis="y")
+        ax.set(xlim=(0, 1.45), xlabel="density: share of the layer's weights that is kept")
+        ax.xaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
+        ax.xaxis.set_major_formatter(_percent)
+        emptiest = table.nlargest(1, "sparsity").iloc[0]
+        return Picture(
+            figure,
+            f"Bars of the density of {len(layers)} layers under {', '.join(map(str, rules))}; the "
+            f"emptiest is {emptiest['layer']} under {emptiest[by]}, "
+            f"{1 - emptiest['sparsity']:.1%} kept.",
+        )
+
+
+def mask_and_histogram(weights, mask, name: str) -> Picture:
+    """A layer's mask as an image beside the histogram of its weights, kept and pruned.
+
+    Args:
+        weights: the layer's weights before pruning, any shape.
+        mask: True where a weight is kept, same shape.
+        name: the layer's name.
+    """
+    weights, mask = np.asarray(weights), np.asarray(mask)
+    density = mask.mean()
+    with _canvas(columns=2, height=3.0, width_ratios=[1, 1.3]) as (figure, (panels,)):
+        colors = mpl.colors.ListedColormap([THEMES[theme]["faint"], COLORS[0]])
+        picture = mask.reshape(len(mask), -1)
+        panels[0].imshow(picture, cmap=colors, vmin=0, vmax=1, aspect="auto", interpolation="none")
+        panels[0].grid(visible=False)
+        panels[0].set(title=f"Mask of {name}", xlabel="input weight", ylabel="output unit")
+        limit = np.abs(weights).max()
+        bins = np.linspace(-limit, limit, 81)
+        panels[1].hist(weights[~mask], bins, color=THEMES[theme]["faint"], label="pruned")
+        panels[1].hist(weights[mask], bins, color=COLORS[0], label="kept")
+        panels[1].set(title=f"{density:.1%} of the weights are kept", xlabel="weight")
+        panels[1].set_yscale("symlog", linthresh=10)
+        panels[1].yaxis.set_major_locator(FixedLocator([0, 10, 100, 1000, 10000, 100000]))
+        panels[1].yaxis.set_minor_locator(NullLocator())
+        panels[1].set_ylabel("number of weights")
+        panels[1].legend(frameon=False)
+        return Picture(
+            figure,
+            f"Left, the mask of {name}: {density:.1%} of its weights are kept. Right, the "
+            "histogram of its weights: the pruned ones fill the middle.",
+        )
+
+
+def accuracy_against_density(table: pd.DataFrame, title: str = "") -> Picture:
+    """Accuracy against density (log axis), mean and 95 % interval over seeds, a line a rule.
+
+    Args:
+        table: a study with the columns `rule`, `sparsity`, `seed`, `accuracy`.
+    """
+    summary = mean_interval(table, ["rule", "sparsity"], "accuracy")
+    with _canvas(height=3.8) as (figure, ((ax,),)):
+        for i, (rule, rows) in enumerate(summary.groupby("rule", sort=False)):
+            _interval_line(ax, 1 - rows["sparsity"], rows, i, rule)
+        _density_axis(ax, table["sparsity"])
+        _legend(ax)
+        ax.yaxis.set_major_formatter(_percent)
+        ax.set(ylabel="test accuracy", title=title)
+        return Picture(
+            figure,
+            f"{title} Test accuracy against the share of weights kept, for "
+            f"{', '.join(summary['rule'].unique())}; bands are 95 % intervals over "
+            f"{table['seed'].nunique()} seeds.",
+        )
+
+
+def bytes_against_density(table: pd.DataFrame) -> Picture:
+    """File size against density on two log axes, a line a format; the bound is dashed.
+
+    Args:
+        table: `bytes_on_disk` at several sparsities, with a column `sparsity`.
+    """
+    with _canvas(height=4.0) as (figure, ((ax,),)):
+        for i, (name, rows) in enumerate(table.groupby("format", sort=False)):
+            is_bound = name == "entropy bound"
+            ax.plot(
+                1 - rows["sparsity"],
+                rows["bytes"] / 1000,
+                color=THEMES[theme]["ink"] if is_bound else COLORS[i % len(COLORS)],
+                linestyle="--" if is_bound else "-",
+                marker=None if is_bound else MARKERS[i % len(MARKERS)],
+                linewidth=5 if name == "dense" else None,  # "permanent" lies on top of it
+                alpha=0.4 if name == "dense" else None,
+                label=name,
+            )
+        _density_axis(ax, table["sparsity"])
+        _legend(ax)
+        ax.set_yscale("log")
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        ax.set(ylabel="kilobytes", title="Bytes on disk by format")
+        smallest = table.loc[table["sparsity"] == table["sparsity"].max()].nsmallest(2, "bytes")
+        return Picture(
+            figure,
+            "File size against the share of weights kept. A masked file is twice the dense one; "
+            f"at the highest sparsity the smallest is {smallest['format'].iloc[-1]}, next to the "
+            "entropy bound.",
+        )
+
+
+def bytes_by_format(table: pd.DataFrame, sparsity: float) -> Picture:
+    """One bar a format, from `bytes_on_disk` of a model of that sparsity."""
+    with _canvas(height=2.8) as (figure, ((ax,),)):
+        is_bound = table["format"] == "entropy bound"
+        colors = np.where(is_bound, THEMES[theme]["faint"], COLORS[0])
+        ax.barh(table["format"], table["bytes"] / 1000, color=colors)
+        for y, row in enumerate(table.itertuples()):
+            ax.text(row.bytes / 1000, y, f" {row.bytes / 1000:,.0f} kB", va="center", size=8)
+        ax.invert_yaxis()
+        ax.grid(visible=False, axis="y")
+        ax.set(
+            xlabel="kilobytes",
+            title=f"Bytes on disk at {sparsity:.0%} sparsity",
+            xlim=(0, 1.15 * table["bytes"].max() / 1000),
+        )
+        return Picture(
+            figure,
+            f"At {sparsity:.0%} sparsity: "
+            + ", ".join(f"{row.format} {row.bytes / 1000:,.0f} kB" for row in table.itertuples()),
+        )
+
+
+def zeros_while_training(table: pd.DataFrame) -> Picture:
+    """Sparsity against fine-tuning steps, mean and 95 % interval over seeds, a line an order.
+
+    Args:
+        table: the study `permanence`, one network.
+    """
+    summary = mean_interval(table, ["order", "steps"], "sparsity")
+    with _canvas(height=3.0) as (figure, ((ax,),)):
+        for i, (order, rows) in enumerate(summary.groupby("order", sort=False)):
+            _interval_line(ax, rows["steps"], rows, i, order)
+        ax.set_xscale("symlog", linthresh=1)
+        steps = sorted(table["steps"].unique())
+        ax.xaxis.set_major_locator(FixedLocator(steps))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.yaxis.set_major_formatter(_percent)
+        _legend(ax)
+        ax.set(
+            xlabel="fine-tuning steps",
+            ylabel="sparsity",
+            ylim=(-0.05, 1.0),
+            title="Permanent too early, the zeros die",
+        )
+        return Picture(
+            figure,
+            "Sparsity against fine-tuning steps: with masks it stays where it was; without, it is "
+            "gone after the first step.",
+        )
+
+
+def speed_against_density(table: pd.DataFrame) -> Picture:
+    """Speed relative to dense against density, a panel a batch size, mean and 95 % interval.
+
+    Args:
+        table: the study `latency`, one layer, with a column `speedup`.
+    """
+    batches = table["batch"].unique()
+    summary = mean_interval(table, ["batch", "format", "sparsity"], "speedup")
+    with _canvas(columns=len(batches), height=3.4, sharey=True) as (figure, (panels,)):
+        for ax, batch in zip(panels, batches, strict=True):
+            rows_of_batch = summary[summary["batch"] == batch]
+            for i, (name, rows) in enumerate(rows_of_batch.groupby("format", sort=False)):
+                _interval_line(ax, 1 - rows["sparsity"], rows, i, name)
+            ax.axhline(1, color=THEMES[theme]["ink"], linewidth=0.8, linestyle="--")
+            _density_axis(ax, table["sparsity"])
+            ax.set_yscale("log")
+            ax.yaxis.set_major_locator(FixedLocator([0.25, 0.5, 1, 2, 4, 8, 16]))
+            ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
+            ax.yaxis.set_minor_locator(NullLocator())
+            ax.set_title(f"batch {batch}")
+        panels[0].set_ylabel("speed relative to dense")
+        _legend(panels[0])
+        return Picture(
+            figure,
+            "Speed relative to the dense layer against the share of weights kept, at batch "
+            f"{' and '.join(map(str, batches))}: masked and permanent stay at one, CSR crosses it.",
+        )
+
+
+def draw_all(folder: Path) -> Iterator[Path]:
+    """Draw the figures of the recorded studies: PNG in both themes, PDF in the light one."""
+    global theme
+    before = theme
+    try:
+        for theme in THEMES:
+            suffix = "" if theme == "light" else f"-{theme}"
+            for name, picture in _recorded():
+                yield picture.save(folder / f"{name}{suffix}.png")
+                if theme == "light":
+                    yield picture.save(folder / f"{name}.pdf")
+    finally:
+        theme = before
+
+
+def _recorded() -> Iterator[tuple[str, Picture]]:
+    from prunelab.studies.latency import relative_speed
+    from prunelab.studies.one_shot import with_rules
+    from prunelab.sweep import load_results
+
+    one_shot, permanence, latency = map(load_results, ("one_shot", "permanence", "latency"))
+    for network in one_shot["network"].unique():
+        title = f"{network}, one-shot, no retraining."
+        table = with_rules(one_shot[one_shot["network"] == network])
+        yield f"one_shot_{network}", accuracy_against_density(table, title)
+        table = permanence[permanence["network"] == network]
+        yield f"permanence_{network}", zeros_while_training(table)
+    for layer in latency["layer"].unique():
+        name = f"latency_{layer.split()[0]}"
+        yield name, speed_against_density(relative_speed(latency[latency["layer"] == layer]))
+
+
+_percent = FuncFormatter(lambda value, _: f"{100 * value:g} %")
+
+
+def _interval_line(ax: Axes, x: pd.Series, rows: pd.DataFrame, i: int, label: str) -> None:
+    ax.plot(x, rows["mean"], color=COLORS[i], marker=MARKERS[i], label=label)
+    ax.fill_between(x, rows["low"], rows["high"], color=COLORS[i], alpha=0.2, linewidth=0)
+
+
+def _density_axis(ax: Axes, sparsity: pd.Series) -> None:
+    """Log axis from dense on the left to sparse on the right, as in the papers."""
+    low = 1 - sparsity.max()
+    ticks = [d for d in (1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01) if d >= low * 0.999]
+    ax.set_xscale("log")
+    ax.set_xlim(1.08 * (1 - sparsity.min()), low / 1.08)
+    ax.xaxis.set_major_locator(FixedLocator(ticks))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(_percent)
+    ax.set_xlabel("density: weights kept")
+
+
+def _label(ax: Axes, x: float, y: float, text: str, color: str) -> None:
+    ax.annotate(text, (x, y), (4, 4), textcoords="offset points", color=color, size=8)
+
+
+def _legend(ax: Axes) -> None:
+    ax.legend(frameon=False, fontsize=8, labelcolor="linecolor")

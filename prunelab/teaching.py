@@ -1,0 +1,70 @@
+"""What notebooks show beside figures: a function with its equation, and a knob to turn."""
+
+import inspect
+import re
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import ipywidgets as widgets
+from IPython.display import Markdown, display
+
+from prunelab.figures import Picture
+
+ROOT = Path(__file__).parents[1]
+EQUATION = re.compile(r"\$\$.*?\\tag\{(\d+\.\d+)\}.*?\$\$", re.DOTALL)
+SECTION = re.compile(r"^(?:Args|Returns|Raises|Warns|Example|Source):", re.MULTILINE)
+
+
+def show(function: Callable) -> Markdown:
+    """A function's description with its numbered equation, its live source, and where it lives.
+
+    Args:
+        function: a function or class of prunelab.
+
+    Raises:
+        ValueError: the function is not prunelab's.
+    """
+    if not getattr(function, "__module__", "").startswith("prunelab"):
+        raise ValueError(f"show({function!r}): give a function or class of prunelab")
+    file = Path(inspect.getsourcefile(function)).relative_to(ROOT).as_posix()
+    description = SECTION.split(inspect.getdoc(function) or "", maxsplit=1)[0].strip()
+    source = _without_docstring(textwrap.dedent(inspect.getsource(function)))
+    return Markdown(
+        f"**`{function.__name__}`** in [{file}](../{file})\n\n"
+        f"{description}\n\n```python\n{source}\n```"
+    )
+
+
+def equations(function: Callable) -> list[str]:
+    """The numbers of the equations in a function's docstring."""
+    return EQUATION.findall(inspect.getdoc(function) or "")
+
+
+def slider(draw: Callable[..., Picture], **knobs: widgets.Widget) -> None:
+    """Redraw a figure whenever a knob is turned.
+
+    Args:
+        draw: makes a `figures.Picture` from one value a knob.
+        knobs: widgets by the name of `draw`'s parameter, e.g. `widgets.FloatSlider(...)`.
+
+    Raises:
+        ValueError: knobs and the parameters of `draw` do not match.
+    """
+    parameters = set(inspect.signature(draw).parameters)
+    if parameters != set(knobs):
+        raise ValueError(f"knobs {sorted(knobs)} must be the parameters {sorted(parameters)}")
+    picture = widgets.HTML()
+
+    def redraw(_=None) -> None:
+        picture.value = draw(**{name: knob.value for name, knob in knobs.items()}).to_html()
+
+    for name, knob in knobs.items():
+        knob.description = knob.description or name
+        knob.observe(redraw, names="value")
+    redraw()
+    display(widgets.VBox([*knobs.values(), picture]))
+
+
+def _without_docstring(source: str) -> str:
+    return re.sub(r'\n    r?"""(?:.|\n)*?"""(?:\n(?=\n))?', "", source, count=1).strip()
