@@ -22,6 +22,7 @@ def execute(path: Path) -> float:
     client = NotebookClient(
         notebook,
         timeout=600,
+        store_widget_state=True,
         kernel_name="python3",
         record_timing=False,
         resources={"metadata": {"path": str(path.parent)}},

@@ -69,8 +69,8 @@ def load_data(
 
     Raises:
         ValueError: unknown name, or more images asked for than there are.
-        FileNotFoundError: the files are not there.
-        RuntimeError: the files are there but damaged.
+        FileNotFoundError: the files are not there (of "cifar10": not there, or damaged).
+        RuntimeError: the files are there but damaged, or could not be downloaded.
 
     Source: Fashion-MNIST, Xiao, Rasul & Vollgraf (2017), arXiv:1708.07747.
     """
@@ -142,7 +142,7 @@ def _read_torchvision(name: str, root: Path, download: bool) -> tuple:
     dataset = {"mnist": datasets.MNIST, "cifar10": datasets.CIFAR10}[name]
     try:
         parts = [dataset(root, train=is_train, download=download) for is_train in (True, False)]
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, AssertionError, OSError) as error:
         if download or "not found" not in str(error):
             raise RuntimeError(
                 f"{name} in {root} could not be read: {error}; delete it and call "

@@ -99,7 +99,7 @@ def images(split, classes: tuple[str, ...]) -> Picture:
     """One image of every class."""
     with _canvas(columns=5, rows=2, width=6.0, height=2.9) as (figure, axes):
         for label, ax in enumerate(axes.flat):
-            image = split.x[split.y == label][0, 0]
+            image = np.asarray(split.x[split.y == label][0, 0])
             ax.imshow(image, cmap="gray_r")
             ax.set_title(classes[label], loc="center")
             ax.set_axis_off()

@@ -47,9 +47,11 @@ def paired_difference(
         a, b: two of its values.
 
     Raises:
-        ValueError: a seed that is there for one of the two only.
+        ValueError: a seed that is there for one of the two only, or more than once.
     """
     two = table[table[between].isin([a, b])]
+    if two.duplicated([*by, "seed", between]).any():
+        raise ValueError(f"by={by} leaves several rows a seed; name the columns they differ in")
     wide = two.pivot_table(index=[*by, "seed"], columns=between, values=value)
     if not {a, b} <= set(wide.columns) or wide.isna().any(axis=None):
         raise ValueError(f"{between}={a!r} and {between}={b!r} must have the same seeds in {by}")

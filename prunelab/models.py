@@ -76,12 +76,12 @@ def small_convnet(
     """
     widths = [input_shape[0], width, 2 * width, 4 * width]
     layers = {}
-    for i in (1, 2, 3):
-        layers[f"conv{i}"] = nn.Conv2d(widths[i - 1], widths[i], 3, padding=1, bias=False)
-        layers[f"bn{i}"] = nn.BatchNorm2d(widths[i])
-        layers[f"relu{i}"] = nn.ReLU()
-        layers[f"pool{i}"] = nn.MaxPool2d(2) if i < 3 else nn.AdaptiveAvgPool2d(1)
     with _seeded(seed):
+        for i in (1, 2, 3):
+            layers[f"conv{i}"] = nn.Conv2d(widths[i - 1], widths[i], 3, padding=1, bias=False)
+            layers[f"bn{i}"] = nn.BatchNorm2d(widths[i])
+            layers[f"relu{i}"] = nn.ReLU()
+            layers[f"pool{i}"] = nn.MaxPool2d(2) if i < 3 else nn.AdaptiveAvgPool2d(1)
         return _kaiming_normal(
             _sequence(**layers, flatten=nn.Flatten(), fc=nn.Linear(widths[3], num_classes))
         )
@@ -115,7 +115,8 @@ def pretrained(name: str) -> nn.Module:
     """
     available = sorted(path.stem for path in CHECKPOINTS.glob("*.pt"))
     if name not in available:
-        raise ValueError(f"name={name!r} has no checkpoint; choose one of {', '.join(available)}")
+        remedy = f"choose one of {', '.join(available)}" if available else "run the study `dense`"
+        raise ValueError(f"name={name!r} has no checkpoint in {CHECKPOINTS}; {remedy}")
     model = NETWORKS[name]()
     path = CHECKPOINTS / f"{name}.pt"
     model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
@@ -129,15 +130,15 @@ def _sequence(**layers: nn.Module) -> nn.Sequential:
 def _vgg_like(widths: list[int], input_shape, num_classes: int, seed: int | None) -> nn.Module:
     channels, height, width = input_shape
     layers = {}
-    for block, out in enumerate(widths):
-        for i in (2 * block + 1, 2 * block + 2):
-            layers[f"conv{i}"] = nn.Conv2d(channels, out, 3, padding=1)
-            layers[f"relu{i}"] = nn.ReLU()
-            channels = out
-        layers[f"pool{block + 1}"] = nn.MaxPool2d(2)
-        height, width = height // 2, width // 2
-    features = channels * height * width
     with _seeded(seed):
+        for block, out in enumerate(widths):
+            for i in (2 * block + 1, 2 * block + 2):
+                layers[f"conv{i}"] = nn.Conv2d(channels, out, 3, padding=1)
+                layers[f"relu{i}"] = nn.ReLU()
+                channels = out
+            layers[f"pool{block + 1}"] = nn.MaxPool2d(2)
+            height, width = height // 2, width // 2
+        features = channels * height * width
         return _glorot_normal(
             _sequence(
                 **layers,

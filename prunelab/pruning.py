@@ -55,9 +55,10 @@ def l2_score(weights: Tensor) -> Tensor:
 def lamp_score(weights: Tensor) -> Tensor:
     r"""Layer-adaptive magnitude: the square as a share of all squares that are not smaller.
 
-    $$s_i = \frac{w_i^2}{\sum_{j : |w_j| \ge |w_i|} w_j^2} \tag{1.5}$$
+    $$s_{\pi(i)} = \frac{w_{\pi(i)}^2}{\sum_{j \ge i} w_{\pi(j)}^2} \tag{1.5}$$
 
-    The largest weight of every layer scores 1, so no layer is emptied before all are.
+    where $\pi$ sorts the layer's weights by magnitude, smallest first; equal ones stay in order.
+    The last one scores 1, in every layer, so no layer is emptied before all are.
 
     Args:
         weights: one layer's weights, any shape.
@@ -67,11 +68,10 @@ def lamp_score(weights: Tensor) -> Tensor:
 
     Source: Lee et al. (2021), arXiv:2010.07611.
     """
-    squares = weights.double().square().flatten()
-    values, group, counts = squares.unique(return_inverse=True, return_counts=True)
-    not_smaller = (values * counts).flip(0).cumsum(0).flip(0)
-    scores = values / not_smaller.clamp(min=torch.finfo(torch.float64).tiny)
-    return scores[group].view_as(weights)
+    squares, order = weights.double().square().flatten().sort(stable=True)
+    not_smaller = squares.flip(0).cumsum(0).flip(0)
+    scores = squares / not_smaller.clamp(min=torch.finfo(torch.float64).tiny)
+    return torch.empty_like(scores).scatter_(0, order, scores).view_as(weights)
 
 
 CRITERIA: dict[str, Callable[[Tensor], Tensor]] = {
@@ -170,6 +170,7 @@ def apply_global_pruning(
 
     for name, layer in layers.items():
         set_mask(layer, masks[name])
+    for name in layers:
         if kept[name].any() and not masks[name].any():
             warnings.warn(
                 f"layer {name!r} is left with no weight at all; exclude it, ask for less sparsity, "
@@ -239,6 +240,11 @@ def kept_weights(layer: nn.Module) -> Tensor:
     return layer.weight.detach() != 0
 
 
+def weight_parameter(layer: nn.Module) -> nn.Parameter | None:
+    """The parameter behind a layer's weight, masked or not."""
+    return layer._parameters.get("weight_orig", layer._parameters.get("weight"))
+
+
 def prunable_layers(model: nn.Module, exclude: str | tuple[str, ...] = ()) -> dict[str, nn.Module]:
     """All convolution and linear layers by name, but for the excluded ones.
 
@@ -248,7 +254,7 @@ def prunable_layers(model: nn.Module, exclude: str | tuple[str, ...] = ()) -> di
     exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
     modules = dict(model.named_modules())
     for name in exclude:
-        if name not in modules:
+        if not name or name not in modules:
             known = ", ".join(name for name, m in modules.items() if isinstance(m, PRUNABLE))
             raise ValueError(f"exclude={name!r} is no layer of the model; its layers are {known}")
     return {
@@ -256,7 +262,7 @@ def prunable_layers(model: nn.Module, exclude: str | tuple[str, ...] = ()) -> di
         for name, module in modules.items()
         if isinstance(module, PRUNABLE)
         and not isinstance(module, READS_WEIGHT_DIRECTLY)
-        and ("weight" in module._parameters or "weight_mask" in _mask_names(module))
+        and weight_parameter(module) is not None
         and not any(name == other or name.startswith(f"{other}.") for other in exclude)
     }
 
@@ -327,13 +333,9 @@ def _check_fraction(name: str, value, other_name: str, other_value) -> None:
 def _check_layers(layers: dict[str, nn.Module]) -> None:
     if not layers:
         raise ValueError("model has no layer to prune: no convolution or linear layer is left")
-    owners = Counter(
-        id(layer._parameters.get("weight_orig", layer._parameters.get("weight")))
-        for layer in layers.values()
-    )
+    owners = Counter(id(weight_parameter(layer)) for layer in layers.values())
     for name, layer in layers.items():
-        parameter = layer._parameters.get("weight_orig", layer._parameters.get("weight"))
-        if owners[id(parameter)] > 1:
+        if owners[id(weight_parameter(layer))] > 1:
             raise ValueError(f"layer {name!r} shares its weight with another; exclude both")
         if not torch.isfinite(effective_weight(layer)).all():
             raise ValueError(

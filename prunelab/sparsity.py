@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 
-from prunelab.pruning import effective_weight, kept_weights, prunable_layers
+from prunelab.pruning import effective_weight, kept_weights, prunable_layers, weight_parameter
+from prunelab.training import evaluation_mode
 
 PRUNABLE_WEIGHTS = "all prunable weights"
 ALL_PARAMETERS = "all parameters"
@@ -36,8 +37,9 @@ def check_sparsity(model: nn.Module) -> pd.DataFrame:
     """
     layers = prunable_layers(model)
     rows = [(name, int(k.sum()), k.numel()) for name, k in _kept(layers).items()]
-    kept = sum(row[1] for row in rows)
-    total = sum(row[2] for row in rows)
+    by_parameter = {id(weight_parameter(layers[row[0]])): row for row in rows}  # shared: count once
+    kept = sum(row[1] for row in by_parameter.values())
+    total = sum(row[2] for row in by_parameter.values())
     parameters = sum(parameter.numel() for parameter in model.parameters())
     rows += [
         (PRUNABLE_WEIGHTS, kept, total),
@@ -87,9 +89,11 @@ def bytes_bound(total: int, kept: int) -> float:
     values as incompressible; a file below it has found structure in one or the other.
 
     Args:
-        total: $N$, at least 1.
+        total: $N$.
         kept: $k$, from 0 to $N$.
     """
+    if total == 0:
+        return 0.0
     return (total * binary_entropy(kept / total) + 32 * kept) / 8
 
 
@@ -103,15 +107,15 @@ def bytes_on_disk(model: nn.Module) -> pd.DataFrame:
     and are left out.
 
     Args:
-        model: any network, dense, masked or permanent.
+        model: any network, dense, masked or permanent. Weights of another type count as float32.
 
     Returns:
         A table with the columns `format`, `bytes` and `ratio` (dense bytes / bytes).
     """
     layers = prunable_layers(model)
-    weights = {name: effective_weight(layer).cpu() + 0.0 for name, layer in layers.items()}
+    weights = {name: effective_weight(layer).float().cpu() + 0.0 for name, layer in layers.items()}
     kept = _kept(layers)
-    masks = {f"{name}_mask": mask.to(weights[name].dtype) for name, mask in kept.items()}
+    masks = {f"{name}_mask": mask.float() for name, mask in kept.items()}
     dense = _saved({name: torch.ones_like(weight) for name, weight in weights.items()})
     permanent = _saved(weights)
     sizes = {
@@ -128,7 +132,7 @@ def bytes_on_disk(model: nn.Module) -> pd.DataFrame:
     }
     table = pd.DataFrame({"format": sizes.keys(), "bytes": sizes.values()})
     table["bytes"] = table["bytes"].round().astype(int)
-    table["ratio"] = sizes["dense"] / table["bytes"]
+    table["ratio"] = sizes["dense"] / table["bytes"].clip(lower=1)
     return table
 
 
@@ -153,12 +157,9 @@ def latency(model: nn.Module, x: Tensor, threads: int = 1, min_seconds: float = 
         Median and quartiles over repeated runs, in seconds; `torch.utils.benchmark` does the
         timing (warm-up, and waiting for the device, included).
     """
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode(False), torch.no_grad():
+    with evaluation_mode(model), torch.no_grad():
         timer = Timer("model(x)", globals={"model": model, "x": x}, num_threads=threads)
         measured = timer.blocked_autorange(min_run_time=min_seconds)
-    model.train(was_training)
     q25, median, q75 = np.quantile(measured.times, [0.25, 0.5, 0.75])
     return Latency(float(median), float(q25), float(q75))
 

@@ -8,10 +8,12 @@ points are kept by `joblib.Memory`, so a study that was stopped goes on where it
 import ast
 import hashlib
 import importlib
+import importlib.util
 import inspect
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -140,21 +142,33 @@ def _numbered(i: int, function, point: dict) -> tuple[int, list[dict]]:
 
 
 def _call(module: str, function: str, code: str, arguments: dict):
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with warnings.catch_warnings():
-        # A run stopped by hand is unfinished: it must fail here, or it would be kept as a result.
-        warnings.simplefilter("error", TrainingInterrupted)
-        return getattr(importlib.import_module(module), function)(**arguments)
+    try:
+        with warnings.catch_warnings():
+            # A run stopped by hand is unfinished: it must fail, or it would be kept as a result.
+            warnings.simplefilter("error", TrainingInterrupted)
+            return getattr(importlib.import_module(module), function)(**arguments)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _uses(module: ModuleType, seen: dict) -> list[ModuleType]:
     seen[module.__name__] = module
-    for value in vars(module).values():
-        used = value if isinstance(value, ModuleType) else inspect.getmodule(value)
-        name = getattr(used, "__name__", "")
-        if name.startswith("prunelab.") and name not in {*seen, __name__}:
-            _uses(used, seen)
+    for node in ast.walk(ast.parse(inspect.getsource(module))):
+        imported = [alias.name for alias in getattr(node, "names", []) if hasattr(alias, "asname")]
+        source = getattr(node, "module", None)
+        for name in [source, *(f"{source}.{name}" for name in imported)] if source else imported:
+            if name.startswith("prunelab.") and name not in {*seen, __name__} and _is_module(name):
+                _uses(importlib.import_module(name), seen)
     return list(seen.values())
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # an object inside a module
+        return False
 
 
 def _code_only(source: str) -> str:
@@ -182,6 +196,8 @@ def _write(path: Path, text: str) -> None:
 
 
 def _git(*arguments: str) -> str | None:
+    if shutil.which("git") is None:
+        return None
     answer = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
     return answer.stdout.strip() if answer.returncode == 0 else None
 

@@ -91,15 +91,16 @@ def fit(
     eval_every = eval_every or steps_per_epoch
     eval_splits = [name for name in eval_splits if len(getattr(data, name)) > 0]
 
+    optimizer = _make_optimizer(optimizer, model)
+    scheduler = _make_scheduler(scheduler, optimizer)
     device = torch.device(device) if device is not None else default_device()
     model.to(device, memory_format=torch.channels_last)  # convolutions are faster this way
     splits = {name: getattr(data, name).to(device) for name in {"train", *eval_splits}}
     x, y = splits["train"].x, splits["train"].y
-    optimizer = _make_optimizer(optimizer, model)
-    scheduler = _make_scheduler(scheduler, optimizer)
     loss = loss or F.cross_entropy
     loss_takes_inputs = "inputs" in inspect.signature(loss).parameters
 
+    bar = {} if progress else {"disable": True}  # the variable TQDM_DISABLE can hide it too
     history: list[dict] = []
     loss_sum, loss_steps, seconds = torch.zeros((), device=device), 0, 0.0
 
@@ -117,14 +118,14 @@ def fit(
                 }
             )
 
-    step = 0
+    finished = 0
     with _reproducible(seed, device):
-        record(step)
+        record(finished)
         batches = shuffled_batches(len(y), batch_size, seed, device)
         model.train()
         clock = time.perf_counter()
         try:
-            for step in tqdm(range(1, steps + 1), desc="fit", disable=None if progress else True):
+            for step in tqdm(range(1, steps + 1), desc="fit", **bar):
                 index = next(batches)
                 inputs, labels = x.index_select(0, index), y.index_select(0, index)
                 outputs = model(inputs)
@@ -137,6 +138,7 @@ def fit(
                     scheduler.step()
                 loss_sum += batch_loss.detach()
                 loss_steps += 1
+                finished = step
                 if step % eval_every == 0 or step == steps:
                     seconds += time.perf_counter() - clock
                     record(step)
@@ -145,8 +147,11 @@ def fit(
                     model.train()
                     clock = time.perf_counter()
         except KeyboardInterrupt:
+            if eval_splits and history[-1]["step"] < finished:
+                seconds += time.perf_counter() - clock
+                record(finished)
             warnings.warn(
-                f"training was interrupted at step {step} of {steps}; "
+                f"training was interrupted after step {finished} of {steps}; "
                 "the model keeps what it has learned so far",
                 TrainingInterrupted,
                 stacklevel=2,
@@ -182,18 +187,26 @@ def evaluate(model: nn.Module, split: Split, batch_size: int = 1000) -> Evaluati
     """
     if len(split) == 0:
         raise ValueError("split is empty; load_data(valid=…) says how many images it gets")
-    parameter = next(model.parameters(), split.x)
-    was_training = model.training
+    device = next(model.parameters(), split.x).device
+    loss, correct = 0.0, 0
+    with evaluation_mode(model):
+        for x, y in zip(split.x.split(batch_size), split.y.split(batch_size), strict=True):
+            outputs, y = model(x.to(device)), y.to(device)
+            loss += F.cross_entropy(outputs, y, reduction="sum").item()
+            correct += (outputs.argmax(dim=1) == y).sum().item()
+    return Evaluation(loss / len(split), correct / len(split))
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards every module is in the mode it was in."""
+    modes = {module: module.training for module in model.modules()}
     model.eval()
-    loss = torch.zeros((), dtype=torch.float64)
-    correct = 0
-    for x, y in zip(split.x.split(batch_size), split.y.split(batch_size), strict=True):
-        y = y.to(parameter.device)
-        outputs = model(x.to(parameter.device))
-        loss += F.cross_entropy(outputs, y, reduction="sum").item()
-        correct += (outputs.argmax(dim=1) == y).sum().item()
-    model.train(was_training)
-    return Evaluation(loss.item() / len(split), correct / len(split))
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def shuffled_batches(size: int, batch_size: int, seed: int, device="cpu") -> Iterator[Tensor]:

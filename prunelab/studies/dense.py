@@ -14,14 +14,17 @@ from prunelab.sweep import load_results, remember
 from prunelab.training import evaluate, fit
 
 EPOCHS = {"lenet300": 15, "small_convnet": 10}
-LEARNING_RATES = (0.001, 0.003, 0.01)
+LEARNING_RATES = {
+    "lenet300": (0.0003, 0.001, 0.003),
+    "small_convnet": (0.003, 0.01, 0.03),
+}
 
 
 def grid(seeds: int) -> list[dict]:
     return [
         {"network": network, "learning_rate": learning_rate, "seed": seed}
         for network in EPOCHS
-        for learning_rate in LEARNING_RATES
+        for learning_rate in LEARNING_RATES[network]
         for seed in range(seeds)
     ]
 
@@ -62,6 +65,15 @@ def train(network: str, learning_rate: float, seed: int) -> tuple[list[dict], di
     return rows, weights
 
 
+def networks(seeds: int) -> list[dict]:
+    """The grid of a study that starts from the dense networks, at their best learning rates."""
+    return [
+        {"network": network, "learning_rate": best_learning_rate(network), "seed": seed}
+        for network in EPOCHS
+        for seed in range(seeds)
+    ]
+
+
 def best_learning_rate(network: str, table: pd.DataFrame | None = None) -> float:
     """The learning rate with the highest mean validation accuracy."""
     table = load_results("dense") if table is None else table
@@ -69,9 +81,8 @@ def best_learning_rate(network: str, table: pd.DataFrame | None = None) -> float
     return float(rows.groupby("learning_rate")["accuracy"].mean().idxmax())
 
 
-def dense_network(network: str, seed: int, table: pd.DataFrame | None = None) -> nn.Module:
-    """A network trained with the best learning rate, from the cache if it has been trained here."""
-    learning_rate = best_learning_rate(network, table)
+def dense_network(network: str, learning_rate: float, seed: int) -> nn.Module:
+    """A trained network, from the cache if it has been trained here before."""
     weights = remember(train, network=network, learning_rate=learning_rate, seed=seed)[1]
     model = NETWORKS[network]()
     model.load_state_dict(weights)
@@ -90,6 +101,8 @@ def shipped_seed(network: str, table: pd.DataFrame) -> int:
 
 def finish(table: pd.DataFrame) -> None:
     """Save the chosen network of each kind as the checkpoint that `pretrained` loads."""
+    CHECKPOINTS.mkdir(parents=True, exist_ok=True)
     for network in EPOCHS:
-        model = dense_network(network, shipped_seed(network, table), table)
+        learning_rate = best_learning_rate(network, table)
+        model = dense_network(network, learning_rate, shipped_seed(network, table))
         torch.save(model.state_dict(), CHECKPOINTS / f"{network}.pt")

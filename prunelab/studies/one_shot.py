@@ -7,10 +7,10 @@ import pandas as pd
 
 from prunelab.data import load_data
 from prunelab.pruning import LayerCollapse, apply_global_pruning
-from prunelab.studies.dense import EPOCHS, dense_network
+from prunelab.studies.dense import dense_network, networks
 from prunelab.training import evaluate
 
-SPARSITIES = (0.0, 0.2, 0.4, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99)
+SPARSITIES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 RULES = (
     ("l1", "global"),
     ("l1", "layerwise"),
@@ -21,12 +21,12 @@ RULES = (
 
 
 def grid(seeds: int) -> list[dict]:
-    return [{"network": network, "seed": seed} for network in EPOCHS for seed in range(seeds)]
+    return networks(seeds)
 
 
-def measure(network: str, seed: int) -> list[dict]:
+def measure(network: str, learning_rate: float, seed: int) -> list[dict]:
     data = load_data()
-    dense = dense_network(network, seed)
+    dense = dense_network(network, learning_rate, seed)
     rows = []
     for criterion, scope in RULES:
         for sparsity in SPARSITIES:

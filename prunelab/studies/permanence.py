@@ -7,7 +7,7 @@ import torch
 from prunelab.data import load_data
 from prunelab.pruning import apply_global_pruning, make_pruning_permanent
 from prunelab.sparsity import total_sparsity
-from prunelab.studies.dense import EPOCHS, dense_network
+from prunelab.studies.dense import dense_network, networks
 from prunelab.training import evaluate, fit
 
 SPARSITY = 0.9
@@ -15,12 +15,12 @@ STEPS = (0, 1, 10, 100, 430)
 
 
 def grid(seeds: int) -> list[dict]:
-    return [{"network": network, "seed": seed} for network in EPOCHS for seed in range(seeds)]
+    return networks(seeds)
 
 
-def measure(network: str, seed: int) -> list[dict]:
+def measure(network: str, learning_rate: float, seed: int) -> list[dict]:
     data = load_data()
-    masked = apply_global_pruning(dense_network(network, seed), sparsity=SPARSITY)
+    masked = apply_global_pruning(dense_network(network, learning_rate, seed), sparsity=SPARSITY)
     rows = []
     for order in ("fine-tune, then permanent", "permanent, then fine-tune"):
         for steps in STEPS:

@@ -1,0 +1,324 @@
+"""The shipped data set is the published one, and every way to load data works or says why not."""
+
+import gzip
+import hashlib
+import os
+import pickle
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from torchvision import datasets
+
+from prunelab.data import DATA_DIR, MEAN_STD, Split, load_data
+
+SHIPPED = DATA_DIR / "FashionMNIST" / "raw"
+FILES = dict(datasets.FashionMNIST.resources)
+
+
+def md5(path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def rows(split: Split) -> list[bytes]:
+    return [row.tobytes() for row in split.x.flatten(1).numpy()]
+
+
+@pytest.fixture
+def shipped_copy(tmp_path):
+    """A root whose files are links to the shipped ones, so that a test may damage one of them."""
+    folder = tmp_path / "FashionMNIST" / "raw"
+    folder.mkdir(parents=True)
+    for name in FILES:
+        (folder / name).symlink_to(SHIPPED / name)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_shipped_file_is_the_published_one(name):
+    assert md5(SHIPPED / name) == FILES[name]
+
+
+def test_md5sums_file_lists_the_shipped_files():
+    lines = (SHIPPED / "MD5SUMS").read_text().splitlines()
+    assert {name: checksum for checksum, name in (line.split() for line in lines)} == FILES
+
+
+def test_license_of_the_data_is_shipped():
+    assert "MIT" in (SHIPPED.parent / "LICENSE").read_text()
+
+
+def test_all_images_are_there(full_data):
+    assert (len(full_data.train), len(full_data.valid), len(full_data.test)) == (55000, 5000, 10000)
+
+
+def test_every_class_has_its_images(full_data):
+    labels = torch.cat([full_data.train.y, full_data.valid.y])
+    assert labels.bincount().tolist() == [6000] * 10
+    assert full_data.test.y.bincount().tolist() == [1000] * 10
+
+
+def test_there_are_ten_named_classes(full_data):
+    assert full_data.classes == tuple(datasets.FashionMNIST.classes)
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_shapes_and_types(data, split):
+    x, y = getattr(data, split).x, getattr(data, split).y
+    assert x.shape == (len(y), 1, 28, 28)
+    assert (x.dtype, y.dtype) == (torch.float32, torch.int64)
+
+
+def test_train_and_valid_partition_the_training_images(full_data):
+    images = np.frombuffer(
+        gzip.decompress((SHIPPED / "train-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16
+    ).reshape(60000, 784)
+    both = torch.cat([full_data.train.x, full_data.valid.x]).flatten(1)
+    pixels = (both * 0.3530 + 0.2860).mul(255).round().to(torch.uint8).numpy()
+    assert sorted(row.tobytes() for row in pixels) == sorted(row.tobytes() for row in images)
+
+
+def test_labels_stay_with_their_images(data):
+    images = gzip.decompress((SHIPPED / "train-images-idx3-ubyte.gz").read_bytes())[16:]
+    labels = gzip.decompress((SHIPPED / "train-labels-idx1-ubyte.gz").read_bytes())[8:]
+    pixels = (data.valid.x[:20] * 0.3530 + 0.2860).mul(255).round().to(torch.uint8)
+    for image, label in zip(pixels, data.valid.y[:20], strict=True):
+        assert labels[images.index(image.numpy().tobytes()) // 784] == label
+
+
+def test_same_seed_same_split(data):
+    again = load_data(train=2000, valid=500)
+    assert torch.equal(again.train.x, data.train.x)
+    assert torch.equal(again.valid.y, data.valid.y)
+
+
+def test_other_seed_other_split(data):
+    other = load_data(train=2000, valid=500, seed=1)
+    assert not torch.equal(other.valid.x, data.valid.x)
+    assert not torch.equal(other.train.x, data.train.x)
+
+
+def test_seed_of_the_split_leaves_the_global_random_state_alone():
+    before = torch.get_rng_state()
+    load_data(train=10, valid=10, seed=7)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_valid_is_the_same_however_many_training_images_are_used(data, full_data):
+    assert torch.equal(full_data.valid.x[:500], data.valid.x)
+
+
+def test_fewer_training_images_are_not_among_the_validation_images(data):
+    few = load_data(train=300, valid=500)
+    assert len(few.train) == 300
+    assert len(set(rows(few.train)) & set(rows(data.valid))) == 0
+
+
+def test_normalization_constants_are_those_of_the_training_pixels():
+    packed = (SHIPPED / "train-images-idx3-ubyte.gz").read_bytes()
+    pixels = np.frombuffer(gzip.decompress(packed), np.uint8, offset=16) / 255
+    mean, std = MEAN_STD["fashion-mnist"]
+    assert mean == [round(pixels.mean(), 4)]
+    assert std == [round(pixels.std(), 4)]
+
+
+def test_split_slices_images_and_labels_together(data):
+    part = data.test[[3, 1]]
+    assert torch.equal(part.x[0], data.test.x[3])
+    assert part.y.tolist() == [data.test.y[3], data.test.y[1]]
+
+
+def test_read_only_root_is_enough(shipped_copy, data):
+    folder = shipped_copy / "FashionMNIST" / "raw"
+    before = sorted(shipped_copy.rglob("*"))
+    os.chmod(folder, 0o500)
+    try:
+        loaded = load_data(train=2000, valid=500, root=shipped_copy)
+    finally:
+        os.chmod(folder, 0o700)
+    assert torch.equal(loaded.train.x, data.train.x)
+    assert sorted(shipped_copy.rglob("*")) == before
+
+
+def test_root_may_be_a_string(shipped_copy, data):
+    assert torch.equal(load_data(train=1, root=str(shipped_copy)).test.y[:500], data.test.y)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_missing_file_is_named_with_the_remedy(shipped_copy, name):
+    (shipped_copy / "FashionMNIST" / "raw" / name).unlink()
+    with pytest.raises(FileNotFoundError, match=rf"{re.escape(name)}.*git checkout.*PRUNELAB_DATA"):
+        load_data(root=shipped_copy)
+
+
+def damage(path, content: bytes) -> None:
+    path.unlink()
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if "labels" in name])
+def test_truncated_file_is_named_with_the_remedy(shipped_copy, name):
+    path = shipped_copy / "FashionMNIST" / "raw" / name
+    damage(path, path.read_bytes()[:-1])
+    with pytest.raises(RuntimeError, match=rf"{re.escape(name)} is damaged.*git checkout"):
+        load_data(root=shipped_copy)
+
+
+def test_one_flipped_bit_is_noticed(shipped_copy):
+    path = shipped_copy / "FashionMNIST" / "raw" / "t10k-images-idx3-ubyte.gz"
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 1
+    damage(path, bytes(content))
+    with pytest.raises(RuntimeError, match=r"t10k-images.* is damaged.*git checkout"):
+        load_data(root=shipped_copy)
+
+
+def test_unknown_name_lists_the_known_ones():
+    with pytest.raises(ValueError, match=r"name='kmnist' .*'fashion-mnist', 'mnist', 'cifar10'"):
+        load_data("kmnist")
+
+
+@pytest.mark.parametrize("valid", [-1, 60000])
+def test_impossible_valid_names_argument_and_range(valid):
+    with pytest.raises(ValueError, match=f"valid={valid} must be from 0 to 59999"):
+        load_data(valid=valid)
+
+
+@pytest.mark.parametrize("train", [0, -5, 55001])
+def test_impossible_train_names_argument_and_range(train):
+    with pytest.raises(ValueError, match=f"train={train} must be from 1 to 55000.*valid=5000"):
+        load_data(train=train)
+
+
+def write_idx(path, array: np.ndarray) -> None:
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    path.write_bytes(header + array.tobytes())
+
+
+@pytest.fixture
+def tiny_mnist(tmp_path):
+    """Twelve training and four test images in MNIST's own format."""
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    pixels = np.random.default_rng(0)
+    for part, size in (("train", 12), ("t10k", 4)):
+        images = pixels.integers(0, 256, (size, 28, 28), dtype=np.uint8)
+        write_idx(folder / f"{part}-images-idx3-ubyte", images)
+        write_idx(folder / f"{part}-labels-idx1-ubyte", np.arange(size, dtype=np.uint8) % 10)
+    return tmp_path
+
+
+def write_cifar10(folder, monkeypatch) -> np.ndarray:
+    """Five batches of three images and a test batch, in CIFAR-10's own format."""
+    folder.mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 3, 3072), dtype=np.uint8)
+    names = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
+    for name, images in zip(names, pixels, strict=True):
+        (folder / name).write_bytes(pickle.dumps({"data": images, "labels": [0, 1, 2]}))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("abc")}))
+    sums = [[name, md5(folder / name)] for name in names]
+    meta = {
+        "filename": "batches.meta",
+        "key": "label_names",
+        "md5": md5(folder / "batches.meta"),
+    }
+    monkeypatch.setattr(datasets.CIFAR10, "train_list", sums[:5])
+    monkeypatch.setattr(datasets.CIFAR10, "test_list", sums[5:])
+    monkeypatch.setattr(datasets.CIFAR10, "meta", meta)
+    return pixels
+
+
+@pytest.fixture
+def tiny_cifar10(tmp_path, monkeypatch):
+    write_cifar10(tmp_path / "cifar-10-batches-py", monkeypatch)
+    return tmp_path
+
+
+def test_mnist_is_read_from_its_own_files(tiny_mnist):
+    loaded = load_data("mnist", valid=2, root=tiny_mnist)
+    assert loaded.train.x.shape == (10, 1, 28, 28)
+    assert loaded.test.y.tolist() == [0, 1, 2, 3]
+    assert sorted(torch.cat([loaded.train.y, loaded.valid.y]).tolist()) == sorted(
+        [*range(10), 0, 1]
+    )
+
+
+def test_mnist_is_normalized_with_its_own_constants(tiny_mnist):
+    raw = (tiny_mnist / "MNIST" / "raw" / "t10k-images-idx3-ubyte").read_bytes()[16:]
+    pixels = np.frombuffer(raw, np.uint8).reshape(4, 1, 28, 28) / 255
+    loaded = load_data("mnist", valid=0, root=tiny_mnist)
+    np.testing.assert_allclose(loaded.test.x.numpy(), (pixels - 0.1307) / 0.3081, atol=1e-5)
+
+
+def test_cifar10_is_read_from_its_own_files(tmp_path, monkeypatch):
+    pixels = write_cifar10(tmp_path / "cifar-10-batches-py", monkeypatch)
+    loaded = load_data("cifar10", valid=5, root=tmp_path)
+    mean, std = (np.array(values).reshape(3, 1, 1) for values in MEAN_STD["cifar10"])
+    expected = (pixels[5].reshape(3, 3, 32, 32) / 255 - mean) / std
+    np.testing.assert_allclose(loaded.test.x.numpy(), expected, atol=1e-5)
+    assert (len(loaded.train), len(loaded.valid)) == (10, 5)
+    assert loaded.classes == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_missing_torchvision_data_says_how_to_fetch_it(tmp_path, name):
+    with pytest.raises(FileNotFoundError, match=rf"{name} is not in .*load_data\('{name}', down"):
+        load_data(name, root=tmp_path)
+
+
+def test_truncated_mnist_says_how_to_replace_it(tiny_mnist):
+    path = tiny_mnist / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(RuntimeError, match=r"mnist in .* could not be read.*download=True"):
+        load_data("mnist", root=tiny_mnist)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x00\x00\x08\x03", b"<!DOCTYPE html>" + bytes(100)],
+    ids=["empty", "header-only", "web-page"],
+)
+def test_mnist_with_a_broken_header_says_how_to_replace_it(tiny_mnist, content):
+    (tiny_mnist / "MNIST" / "raw" / "train-images-idx3-ubyte").write_bytes(content)
+    with pytest.raises(RuntimeError, match=r"mnist in .* could not be read.*download=True"):
+        load_data("mnist", root=tiny_mnist)
+
+
+def test_corrupted_cifar10_says_how_to_replace_it(tiny_cifar10):
+    path = tiny_cifar10 / "cifar-10-batches-py" / "data_batch_3"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises((FileNotFoundError, RuntimeError), match=r"damaged.*download=True"):
+        load_data("cifar10", root=tiny_cifar10)
+
+
+@pytest.fixture
+def downloads(tmp_path, monkeypatch, tiny_mnist):
+    """The calls for a download; each is answered with the tiny file instead."""
+    calls = []
+
+    def fake_download(url, download_root, filename, md5):
+        calls.append(filename)
+        name = filename.removesuffix(".gz")
+        shutil.copy(tiny_mnist / "MNIST" / "raw" / name, f"{download_root}/{name}")
+
+    monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", fake_download)
+    return calls
+
+
+def test_nothing_is_downloaded_unasked(downloads, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        load_data("mnist", root=tmp_path / "empty")
+    assert downloads == []
+
+
+def test_download_fetches_all_four_files_when_asked(downloads, tmp_path):
+    loaded = load_data("mnist", valid=2, root=tmp_path / "empty", download=True)
+    assert sorted(downloads) == sorted(name for name, _ in datasets.MNIST.resources)
+    assert len(loaded.train) == 10
+
+
+def test_download_does_not_fetch_what_is_there(downloads, tiny_mnist):
+    load_data("mnist", valid=2, root=tiny_mnist, download=True)
+    assert downloads == []

@@ -1,0 +1,212 @@
+"""Every numbered equation of a docstring agrees with an independent float64 evaluation of it."""
+
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.integrate import quad
+from torch import nn
+
+import prunelab
+from prunelab.intervals import mean_interval
+from prunelab.models import lenet300
+from prunelab.pruning import (
+    apply_global_pruning,
+    get_masks,
+    l1_score,
+    l2_score,
+    lamp_score,
+    lowest,
+    make_pruning_permanent,
+)
+from prunelab.sparsity import CSRLinear, binary_entropy, bytes_bound, check_sparsity
+from prunelab.training import evaluate, fit, shuffled_batches
+
+EQUATIONS = {}
+RNG = np.random.default_rng(0)
+WEIGHTS = RNG.normal(size=(6, 9)).astype(np.float32)
+WEIGHTS[0, :4] = [0.5, -0.5, 0.5, 0.0]
+
+
+def equation(number: str):
+    def register(check):
+        assert number not in EQUATIONS
+        EQUATIONS[number] = check
+        return check
+
+    return register
+
+
+def lenet300_in_numpy(model: nn.Module, x: torch.Tensor) -> np.ndarray:
+    h = x.flatten(1).double().numpy()
+    for name in ("fc1", "fc2", "fc3"):
+        layer = model.get_submodule(name)
+        h = h @ layer.weight.detach().double().numpy().T + layer.bias.detach().double().numpy()
+        h = np.maximum(h, 0) if name != "fc3" else h
+    return h
+
+
+def cross_entropy_in_numpy(scores: np.ndarray, labels: np.ndarray) -> float:
+    softmax = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    return -np.mean([np.log(p[y]) for p, y in zip(softmax, labels, strict=True)])
+
+
+@equation("0.1")
+def loss_of_a_batch(data):
+    model = lenet300(seed=0)
+    batch = data.train[next(shuffled_batches(len(data.train), 128, seed=4))]
+    expected = cross_entropy_in_numpy(lenet300_in_numpy(model, batch.x), batch.y.numpy())
+    history = fit(model, data, steps=1, batch_size=128, seed=4, device="cpu", progress=False)
+    assert history["train_loss"].iloc[-1] == pytest.approx(expected, rel=1e-5)
+
+
+@equation("0.2")
+def accuracy_of_a_split(data):
+    model = lenet300(seed=0)
+    winners = lenet300_in_numpy(model, data.valid.x).argmax(axis=1)
+    expected = sum(int(c == y) for c, y in zip(winners, data.valid.y.tolist(), strict=True))
+    assert evaluate(model, data.valid).accuracy == expected / len(data.valid)
+
+
+@equation("0.3")
+def interval_of_the_mean(data):
+    x = np.array([0.91, 0.93, 0.9, 0.94, 0.92])
+    s = np.sqrt(((x - x.sum() / 5) ** 2).sum() / 4)
+    row = mean_interval(pd.DataFrame({"g": 0, "x": x}), ["g"], "x").iloc[0]
+    t = (row["high"] - row["mean"]) / (s / np.sqrt(5))
+    # the density of Student's t with 4 degrees of freedom is 3/8 (1 + u²/4)^(-5/2)
+    below, _ = quad(lambda u: 3 / 8 * (1 + u * u / 4) ** -2.5, 0, t)
+    assert row["mean"] == pytest.approx(x.sum() / 5)
+    assert 0.5 + below == pytest.approx(0.975, abs=1e-9)
+    assert row["mean"] - row["low"] == pytest.approx(row["high"] - row["mean"])
+
+
+@equation("1.1")
+def number_of_pruned_weights(data):
+    first = int(np.rint(0.3 * 254))
+    for options, expected in (
+        ({"amount": 0.3}, first + np.rint(0.3 * (254 - first))),
+        ({"sparsity": 0.7}, np.rint(0.7 * 254)),
+    ):
+        model = nn.Sequential(nn.Linear(9, 6), nn.Linear(10, 20))
+        apply_global_pruning(model, sparsity=0.3)
+        apply_global_pruning(model, **options)
+        pruned = sum(int((~mask).sum()) for mask in get_masks(model).values())
+        assert pruned == expected
+
+
+@equation("1.2")
+def pruned_set(data):
+    scores = np.array([3.0, 1.0, 2.0, 1.0, 2.0, 2.0, 0.0])
+    for k in range(1, len(scores) + 1):
+        tau = sorted(scores)[k - 1]
+        below = {i for i, s in enumerate(scores) if s < tau}
+        tied = [i for i, s in enumerate(scores) if s == tau]
+        expected = below | set(tied[: k - len(below)])
+        assert set(lowest(torch.tensor(scores), k).nonzero().flatten().tolist()) == expected
+
+
+@equation("1.3")
+def magnitude(data):
+    expected = np.where(WEIGHTS < 0, -WEIGHTS, WEIGHTS)
+    np.testing.assert_array_equal(l1_score(torch.tensor(WEIGHTS)).numpy(), expected)
+
+
+@equation("1.4")
+def square(data):
+    w = WEIGHTS.astype(np.float64)
+    np.testing.assert_array_equal(l2_score(torch.tensor(WEIGHTS)).numpy(), w * w)
+
+
+@equation("1.5")
+def lamp(data):
+    w = WEIGHTS.astype(np.float64)
+    ascending = sorted(range(w.size), key=lambda i: abs(w.flat[i]))
+    expected = np.empty(w.size)
+    for place, i in enumerate(ascending):
+        expected[i] = w.flat[i] ** 2 / sum(w.flat[j] ** 2 for j in ascending[place:])
+    scores = lamp_score(torch.tensor(WEIGHTS)).numpy()
+    np.testing.assert_allclose(scores, expected.reshape(w.shape), rtol=1e-12)
+
+
+@equation("6.1")
+def permanent_weights(data):
+    layer = apply_global_pruning(nn.Linear(9, 6), sparsity=0.5)
+    layer.weight_orig.data = torch.tensor(WEIGHTS)
+    expected = WEIGHTS.astype(np.float64) * layer.weight_mask.numpy()
+    make_pruning_permanent(layer)
+    np.testing.assert_array_equal(layer.weight.detach().numpy(), expected)
+    assert set(layer.state_dict()) == {"weight", "bias"}
+
+
+def entropy_in_numpy(d: float) -> float:
+    return -sum(p * np.log(p) / np.log(2) for p in (d, 1 - d))
+
+
+@equation("6.2")
+def entropy(data):
+    for d in (0.01, 0.1, 0.3, 0.5, 0.99):
+        assert binary_entropy(d) == pytest.approx(entropy_in_numpy(d), rel=1e-12)
+
+
+@equation("6.3")
+def bound(data):
+    expected = (1000 * entropy_in_numpy(0.05) + 32 * 50) / 8
+    assert bytes_bound(1000, 50) == pytest.approx(expected, rel=1e-12)
+
+
+@equation("7.1")
+def sparsity(data):
+    layer = nn.Linear(9, 6)
+    layer.weight.data = torch.tensor(np.where(np.abs(WEIGHTS) < 0.4, 0, WEIGHTS))
+    density = np.mean(np.abs(WEIGHTS) >= 0.4)
+    row = check_sparsity(layer).iloc[0]
+    assert row["sparsity"] == pytest.approx(1 - density, rel=1e-12)
+    assert row["kept"] / row["total"] == density
+
+
+@equation("7.2")
+def sparse_product(data):
+    layer = apply_global_pruning(nn.Linear(9, 6), sparsity=0.5)
+    x = RNG.normal(size=(3, 9))
+    w, mask = layer.weight_orig.detach().double().numpy(), layer.weight_mask.numpy()
+    b = layer.bias.detach().double().numpy()
+    expected = [
+        [b[i] + sum(w[i, j] * row[j] for j in range(9) if mask[i, j]) for i in range(6)]
+        for row in x
+    ]
+    y = CSRLinear(layer)(torch.tensor(x, dtype=torch.float32))
+    np.testing.assert_allclose(y.numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+def documented_numbers() -> Iterator[tuple[str, str]]:
+    """Each equation number in the docstring of a public function or class, with its owner."""
+    for info in pkgutil.walk_packages(prunelab.__path__, "prunelab."):
+        if info.name.endswith("__main__"):
+            continue
+        module = importlib.import_module(info.name)
+        for name, value in vars(module).items():
+            is_public = not name.startswith("_") and callable(value)
+            if is_public and getattr(value, "__module__", None) == info.name:
+                for number in re.findall(r"\\tag\{(.+?)\}", inspect.getdoc(value) or ""):
+                    yield number, f"{info.name}.{name}"
+
+
+@pytest.mark.parametrize("number", EQUATIONS)
+def test_equation(number, data):
+    EQUATIONS[number](data)
+
+
+def test_every_documented_equation_is_tested_and_no_other():
+    assert {number for number, _ in documented_numbers()} == set(EQUATIONS)
+
+
+def test_no_equation_number_is_used_twice():
+    numbers = [number for number, _ in documented_numbers()]
+    assert len(numbers) == len(set(numbers)), sorted(documented_numbers())

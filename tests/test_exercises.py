@@ -1,0 +1,92 @@
+"""Right answers pass, and known misunderstandings are told apart."""
+
+import math
+
+import pytest
+import torch
+
+from prunelab.exercises import CHECKS, check
+
+
+def exact_mask(weights, sparsity):
+    keep = torch.ones(weights.numel(), dtype=torch.bool)
+    keep[weights.abs().flatten().argsort(stable=True)[: round(sparsity * weights.numel())]] = False
+    return keep.view_as(weights)
+
+
+def threshold_mask(weights, sparsity):
+    count = round(sparsity * weights.numel())
+    return weights.abs() > (weights.abs().flatten().kthvalue(count).values if count else -1)
+
+
+def half_width(values, t=2.776, ddof=1):
+    deviation = torch.tensor(values, dtype=torch.float64).std(correction=ddof).item()
+    return t * deviation / math.sqrt(len(values))
+
+
+def first_faster(table):
+    wide = table.pivot_table(index="sparsity", columns="format", values="median")
+    return wide.index[wide["CSR"] < wide["dense"]].min()
+
+
+RIGHT = {
+    "00.1": lambda sparsity: 1 / (1 - sparsity),
+    "00.2": half_width,
+    "01.1": lambda amount, rounds: 1 - (1 - amount) ** rounds,
+    "01.2": 0.1294,
+    "01.3": exact_mask,
+    "06.1": 0.5,
+    "06.2": lambda weight, mask: weight * mask + 0.0,
+    "07.1": 900 / 266_200,
+    "07.2": first_faster,
+}
+
+MISUNDERSTOOD = [
+    ("00.1", lambda sparsity: 1 - sparsity, "That is the density"),
+    ("00.2", lambda values: half_width(values, t=1.96), "Student"),
+    ("00.2", lambda values: half_width(values, ddof=0), "n − 1"),
+    ("00.2", lambda values: half_width(values) * math.sqrt(5), "single runs"),
+    ("01.1", lambda amount, rounds: amount * rounds, "what is left"),
+    ("01.2", 0.1, "40.95"),
+    ("01.3", threshold_mask, "weights that tie"),
+    ("01.3", lambda weights, sparsity: ~exact_mask(weights, 1 - sparsity), "larger than one"),
+    ("06.1", 1 / 3, "64-bit"),
+    ("06.2", lambda weight, mask: weight * mask, "sign bit"),
+    ("07.1", 0.9, "one layer"),
+    ("07.1", 0.3, "mean over layers"),
+    ("07.2", lambda table: 0.8, "0.9"),
+]
+
+
+def test_every_exercise_has_a_right_answer_here():
+    assert RIGHT.keys() == CHECKS.keys()
+
+
+@pytest.mark.parametrize("number", RIGHT)
+def test_right_answer_is_accepted(number, capsys):
+    check(number, RIGHT[number])
+    assert capsys.readouterr().out == f"{number}: right!\n"
+
+
+@pytest.mark.parametrize(("number", "answer", "told"), MISUNDERSTOOD)
+def test_misunderstanding_is_named(number, answer, told, capsys):
+    check(number, answer)
+    output = capsys.readouterr().out
+    assert "not yet" in output
+    assert told in output
+
+
+@pytest.mark.parametrize("number", RIGHT)
+def test_unanswered_is_no_error(number, capsys):
+    check(number, ...)
+    assert "not answered yet" in capsys.readouterr().out
+
+
+def test_answer_that_raises_is_told_so(capsys):
+    check("00.1", lambda sparsity: 1 / 0)
+    assert "ZeroDivisionError" in capsys.readouterr().out
+
+
+def test_unknown_number_is_an_error():
+    with pytest.raises(ValueError, match=r"00\.1"):
+        check("99.9", 0)

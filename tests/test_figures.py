@@ -1,0 +1,139 @@
+"""Every figure draws in both themes, says what there is to see, and leaves nothing open."""
+
+import copy
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from prunelab import figures
+from prunelab.models import lenet300
+from prunelab.pruning import apply_global_pruning, get_masks
+from prunelab.sparsity import bytes_on_disk, check_sparsity
+
+PNG = b"\x89PNG"
+
+
+def grid(**columns) -> pd.DataFrame:
+    """All combinations of the given values."""
+    return pd.MultiIndex.from_product(columns.values(), names=columns.keys()).to_frame(index=False)
+
+
+def values(table: pd.DataFrame) -> np.ndarray:
+    return np.random.default_rng(0).uniform(0.5, 0.9, len(table))
+
+
+@pytest.fixture(scope="module")
+def network():
+    return lenet300(seed=0)
+
+
+@pytest.fixture(params=["light", "dark"], autouse=True)
+def theme(request, monkeypatch):
+    monkeypatch.setattr(figures, "theme", request.param)
+    return request.param
+
+
+def pruned(network, sparsity):
+    return apply_global_pruning(copy.deepcopy(network), sparsity=sparsity)
+
+
+def draw_images(network, data):
+    return figures.images(data.test, data.classes)
+
+
+def draw_training_curves(network, data):
+    table = grid(split=["train", "valid"], step=[0, 10, 20])
+    return figures.training_curves(table.assign(loss=values(table), accuracy=values(table)))
+
+
+def draw_kept_by_layer(network, data):
+    layers = check_sparsity(pruned(network, 0.9)).iloc[:-2]
+    return figures.kept_by_layer(pd.concat([layers.assign(rule="a"), layers.assign(rule="b")]))
+
+
+def draw_mask_and_histogram(network, data):
+    mask = get_masks(pruned(network, 0.9))["fc2"]
+    return figures.mask_and_histogram(network.fc2.weight.detach(), mask, "fc2")
+
+
+def draw_accuracy_against_density(network, data):
+    table = grid(rule=["a", "b"], sparsity=[0.0, 0.5, 0.9], seed=range(3))
+    return figures.accuracy_against_density(table.assign(accuracy=values(table)), "A title.")
+
+
+def draw_bytes_against_density(network, data):
+    sizes = [bytes_on_disk(pruned(network, s)).assign(sparsity=s) for s in (0.0, 0.5, 0.9)]
+    return figures.bytes_against_density(pd.concat(sizes))
+
+
+def draw_bytes_by_format(network, data):
+    return figures.bytes_by_format(bytes_on_disk(pruned(network, 0.9)), 0.9)
+
+
+def draw_zeros_while_training(network, data):
+    table = grid(order=["a", "b"], steps=[0, 1, 10], seed=range(3))
+    return figures.zeros_while_training(table.assign(sparsity=values(table)))
+
+
+def draw_speed_against_density(network, data):
+    table = grid(batch=[1, 64], format=["masked", "CSR"], sparsity=[0.5, 0.9], seed=range(3))
+    return figures.speed_against_density(table.assign(speedup=values(table)))
+
+
+DRAWINGS = [value for name, value in dict(globals()).items() if name.startswith("draw_")]
+
+
+@pytest.mark.parametrize("draw", DRAWINGS, ids=lambda draw: draw.__name__)
+def test_draws_a_picture_with_a_caption(draw, network, data):
+    picture = draw(network, data)
+    assert picture.png.startswith(PNG)
+    assert len(picture.caption) > 40
+    assert not plt.get_fignums()
+
+
+def test_every_public_figure_is_tested():
+    public = {
+        name
+        for name, value in vars(figures).items()
+        if getattr(value, "__annotations__", {}).get("return") is figures.Picture
+    }
+    assert public == {draw.__name__.removeprefix("draw_") for draw in DRAWINGS}
+
+
+def test_themes_differ(network, data, monkeypatch):
+    pictures = []
+    for theme in figures.THEMES:
+        monkeypatch.setattr(figures, "theme", theme)
+        pictures.append(draw_bytes_by_format(network, data).png)
+    assert pictures[0] != pictures[1]
+
+
+def test_caption_is_the_alternative_text(network, data):
+    picture = draw_bytes_by_format(network, data)
+    bundle, metadata = picture._repr_mimebundle_()
+    assert metadata["image/png"]["alt"] == bundle["text/plain"] == picture.caption
+
+
+def test_caption_is_escaped_in_html(network, data):
+    picture = draw_bytes_by_format(network, data)
+    picture.caption = 'a "quoted" <caption>'
+    assert 'alt="a &quot;quoted&quot; &lt;caption&gt;"' in picture.to_html()
+
+
+def test_all_recorded_figures_are_drawn_in_both_themes(tmp_path, theme):
+    drawn = {path.name for path in figures.draw_all(tmp_path)}
+    assert drawn == {path.name for path in tmp_path.iterdir()}
+    lights = {name for name in drawn if name.endswith(".png") and "-dark" not in name}
+    assert {name.replace(".png", "-dark.png") for name in lights} <= drawn
+    assert {name.replace(".png", ".pdf") for name in lights} <= drawn
+    assert figures.theme == theme
+
+
+def test_colors_stay_apart_in_gray():
+    red, green, blue = 0.2126, 0.7152, 0.0722
+    rgb = [[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in figures.COLORS]
+    gray = [red * r + green * g + blue * b for r, g, b in rgb]
+    assert len({round(value) for value in gray}) == len(gray)
+    assert len(set(figures.MARKERS)) == len(figures.COLORS)

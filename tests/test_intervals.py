@@ -1,0 +1,98 @@
+"""Means, intervals and paired differences are those of the textbook."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from prunelab.intervals import mean_interval, paired_difference
+
+
+def table() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        [
+            {"rule": rule, "sparsity": sparsity, "seed": seed, "accuracy": rng.normal()}
+            for rule in ("z", "a")
+            for sparsity in (0.5, 0.9)
+            for seed in range(5)
+        ]
+    )
+
+
+def test_interval_is_that_of_scipy():
+    rows = table()
+    first = mean_interval(rows, ["rule", "sparsity"], "accuracy").iloc[0]
+    x = rows["accuracy"][:5]
+    expected = stats.t.interval(0.95, df=4, loc=x.mean(), scale=stats.sem(x))
+    assert (first["low"], first["high"]) == pytest.approx(expected)
+
+
+def test_interval_by_hand():
+    row = mean_interval(pd.DataFrame({"g": 1, "x": [1.0, 2.0, 3.0]}), ["g"], "x").iloc[0]
+    assert (row["mean"], row["sd"], row["n"]) == (2, 1, 3)
+    assert row["high"] == pytest.approx(2 + 4.302653 / 3**0.5)
+
+
+def test_groups_keep_their_order_and_the_columns_are_named():
+    summary = mean_interval(table(), ["rule", "sparsity"], "accuracy")
+    assert list(summary.columns) == ["rule", "sparsity", "mean", "low", "high", "sd", "n"]
+    assert summary["rule"].tolist() == ["z", "z", "a", "a"]
+
+
+def test_interval_covers_the_truth_nineteen_times_in_twenty():
+    x = np.random.default_rng(0).normal(3, 2, size=(4000, 5))
+    rows = pd.DataFrame({"g": np.repeat(range(4000), 5), "x": x.ravel()})
+    summary = mean_interval(rows, ["g"], "x")
+    covered = ((summary["low"] < 3) & (summary["high"] > 3)).mean()
+    assert 0.94 < covered < 0.96
+
+
+def test_interval_of_one_measurement_is_not_a_number():
+    row = mean_interval(pd.DataFrame({"g": [1], "x": [2.0]}), ["g"], "x").iloc[0]
+    assert (row["mean"], row["n"]) == (2, 1)
+    assert np.isnan([row["low"], row["high"], row["sd"]]).all()
+
+
+def test_missing_column_is_named():
+    with pytest.raises(ValueError, match=r"\['speed'\] are not columns of the table"):
+        mean_interval(table(), ["rule"], "speed")
+
+
+def difference(rows: pd.DataFrame) -> pd.DataFrame:
+    return paired_difference(rows, ["sparsity"], "accuracy", between="rule", a="z", b="a")
+
+
+def test_paired_difference_is_taken_seed_by_seed():
+    rows = table()
+    values = rows.set_index(["rule", "sparsity", "seed"])["accuracy"]
+    d = values["z"][0.9] - values["a"][0.9]
+    row = difference(rows).set_index("sparsity").loc[0.9]
+    assert (row["mean"], row["sd"], row["n"]) == pytest.approx((d.mean(), d.std(), 5))
+    assert row["high"] - row["mean"] == pytest.approx(2.776445 * d.std() / 5**0.5)
+
+
+def test_paired_difference_does_not_depend_on_the_order_of_rows():
+    rows = table()
+    pd.testing.assert_frame_equal(difference(rows.sample(frac=1, random_state=0)), difference(rows))
+
+
+def test_constant_difference_has_no_uncertainty():
+    rows = table()
+    rows.loc[rows["rule"] == "z", "accuracy"] = (
+        rows.loc[rows["rule"] == "a", "accuracy"].to_numpy() + 0.25
+    )
+    row = difference(rows).iloc[0]
+    assert (row["mean"], row["low"], row["high"]) == pytest.approx((0.25, 0.25, 0.25))
+
+
+@pytest.mark.parametrize("lost", [0, 19])
+def test_missing_seed_is_an_error(lost):
+    with pytest.raises(ValueError, match="rule='z' and rule='a' must have the same seeds"):
+        difference(table().drop(index=lost))
+
+
+def test_value_that_is_not_there_is_an_error():
+    rows = table()
+    with pytest.raises(ValueError, match="rule='z' and rule='b' must have the same seeds"):
+        paired_difference(rows, ["sparsity"], "accuracy", between="rule", a="z", b="b")

@@ -1,0 +1,289 @@
+"""A study is run once, in order, in parallel, and goes on where it was stopped."""
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+import prunelab.studies
+from prunelab import sweep
+from prunelab.training import TrainingInterrupted
+
+ROOT = Path(__file__).parents[1]
+TINY_STUDY = '''
+"""Three numbers a seed."""
+
+import time
+import warnings
+from pathlib import Path
+
+from prunelab.training import TrainingInterrupted
+
+FOLDER = Path({folder!r})
+
+
+def grid(seeds):
+    return [{{"seed": seed, "of": seeds}} for seed in range(seeds)]
+
+
+def measure(seed, of):
+    calls = FOLDER / f"seed_{{seed}}"
+    calls.write_text(calls.read_text() + "x" if calls.exists() else "x")
+    time.sleep({pause} * (of - seed))
+    if (FOLDER / f"raise_{{seed}}").exists():
+        raise OSError("power cut")
+    if (FOLDER / f"stop_{{seed}}").exists():
+        warnings.warn("stopped by hand", TrainingInterrupted)
+    return [{{"seed": seed, "step": step, "value": seed + step / 3}} for step in range(3)]
+'''
+
+
+class Study:
+    """A tiny study, installed for one test; it counts how often each seed was measured."""
+
+    def __init__(self, name: str, folder: Path):
+        self.name, self.folder = name, folder
+
+    def run(self, seeds: int = 3) -> pd.DataFrame:
+        return sweep.run(self.name, seeds=seeds, results=self.folder)
+
+    def calls(self) -> list[int]:
+        return [len(path.read_text()) for path in sorted(self.folder.glob("seed_*"))]
+
+    def record(self) -> dict:
+        return json.loads((self.folder / f"{self.name}.json").read_text())
+
+    def csv(self) -> bytes:
+        return (self.folder / f"{self.name}.csv").read_bytes()
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch, request):
+    name = "tiny_" + re.sub(r"\W", "_", request.node.name)
+    (tmp_path / f"{name}.py").write_text(TINY_STUDY.format(folder=str(tmp_path), pause=0))
+    path = [*prunelab.studies.__path__, str(tmp_path)]
+    monkeypatch.setattr(prunelab.studies, "__path__", path)
+    monkeypatch.setattr(sweep, "studies", lambda: [name])
+    monkeypatch.setattr(sweep, "CACHE", tmp_path / "cache")
+    yield Study(name, tmp_path)
+    sys.modules.pop(f"prunelab.studies.{name}", None)
+
+
+def test_rows_are_in_the_order_of_the_grid(study):
+    table = study.run()
+    assert table["seed"].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    expected = [seed + step / 3 for seed in range(3) for step in range(3)]
+    assert table["value"].tolist() == pytest.approx(expected)
+
+
+def test_recorded_table_is_the_returned_one(study):
+    table = study.run()
+    recorded = sweep.load_results(study.name, study.folder)
+    pd.testing.assert_frame_equal(recorded, table, rtol=1e-7)
+
+
+def test_second_run_measures_nothing(study):
+    first = study.run()
+    csv = study.csv()
+    pd.testing.assert_frame_equal(study.run(), first)
+    assert study.calls() == [1, 1, 1]
+    assert study.csv() == csv
+
+
+def test_changed_code_is_measured_again(study):
+    study.run()
+    path = study.folder / f"{study.name}.py"
+    path.write_text(path.read_text().replace("step / 3", "step / 4"))
+    del sys.modules[f"prunelab.studies.{study.name}"]
+    shutil.rmtree(study.folder / "__pycache__", ignore_errors=True)
+    assert study.run()["value"].iloc[1] == 0.25
+    assert study.calls() == [2, 2, 2]
+
+
+def test_stopped_run_keeps_what_is_finished(study):
+    (study.folder / "raise_1").touch()
+    with pytest.raises(OSError, match="power cut"):
+        study.run()
+    (study.folder / "raise_1").unlink()
+    assert len(study.run()) == 9
+    assert study.calls() == [1, 2, 1]
+
+
+def test_stopped_run_records_nothing(study):
+    (study.folder / "raise_1").touch()
+    with pytest.raises(OSError, match="power cut"):
+        study.run()
+    assert list(study.folder.glob("*.csv*")) == []
+
+
+@pytest.mark.filterwarnings("default")
+def test_training_stopped_by_hand_is_an_error_and_not_kept(study):
+    (study.folder / "stop_0").touch()
+    with pytest.raises(TrainingInterrupted):
+        study.run()
+    (study.folder / "stop_0").unlink()
+    study.run()
+    assert study.calls() == [2, 1, 1]
+
+
+@pytest.mark.filterwarnings("ignore:Exception while loading results")
+def test_damaged_cache_entry_is_measured_again(study):
+    first = study.run()
+    for path in (study.folder / "cache").rglob("output.pkl"):
+        path.write_bytes(b"damaged")
+    pd.testing.assert_frame_equal(study.run(), first)
+    assert study.calls() == [2, 2, 2]
+
+
+def test_record_says_how_the_table_was_made(study):
+    study.run(seeds=2)
+    record = study.record()
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert record["command"] == f"python -m prunelab run {study.name} --seeds 2 --jobs 1"
+    assert record["commit"] == commit.stdout.strip()
+    assert record["rows"] == 6
+    today = datetime.now(UTC).date()
+    assert 0 <= (today - datetime.fromisoformat(record["date"]).date()).days <= 1
+
+
+def test_record_holds_the_versions(study):
+    study.run(seeds=1)
+    record = study.record()
+    assert record["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert record["python"] == ".".join(map(str, sys.version_info[:3]))
+
+
+def test_record_holds_the_checksum_of_the_table(study):
+    study.run(seeds=1)
+    assert study.record()["sha256"] == hashlib.sha256(study.csv()).hexdigest()
+
+
+def test_finish_receives_the_table(study, monkeypatch):
+    module = importlib.import_module(f"prunelab.studies.{study.name}")
+    received = []
+    monkeypatch.setattr(module, "finish", received.append, raising=False)
+    table = study.run(seeds=1)
+    assert len(received) == 1
+    assert received[0] is table
+
+
+def test_unknown_study_lists_the_known_ones():
+    with pytest.raises(ValueError, match=r"name='density' is no study; choose one of dense, "):
+        sweep.run("density")
+
+
+@pytest.mark.parametrize("options", [{"seeds": 0}, {"jobs": 0}])
+def test_fewer_than_one_seed_or_job_is_an_error(options):
+    with pytest.raises(ValueError, match=r"seeds=\d and jobs=\d must be at least 1"):
+        sweep.run("dense", **options)
+
+
+def test_results_of_a_study_not_run_say_how_to_run_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match="python -m prunelab run dense"):
+        sweep.load_results("dense", tmp_path)
+
+
+def load(path: Path, name: str, source: str):
+    path.write_text(source)
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def fingerprint(tmp_path, monkeypatch):
+    """The fingerprint of a module of the given source."""
+    numbers = iter(range(100))
+    monkeypatch.setitem(sys.modules, "prunelab.user", None)
+    monkeypatch.setitem(sys.modules, "prunelab.helper", None)
+
+    def of(source: str, helper: str = "") -> str:
+        number = next(numbers)
+        helping = load(tmp_path / f"helper_{number}.py", "prunelab.helper", helper)
+        monkeypatch.setattr(sys.modules["prunelab"], "helper", helping, raising=False)
+        return sweep.code_fingerprint(load(tmp_path / f"user_{number}.py", "prunelab.user", source))
+
+    return of
+
+
+CODE = "def double(x):\n    return 2 * x\n"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        '"""A module."""\n\n' + CODE,
+        "# a comment\n" + CODE,
+        'def double(x):\n    """Twice x."""\n\n    return (2 * x)  # twice\n',
+    ],
+)
+def test_fingerprint_ignores_comments_docstrings_and_layout(fingerprint, other):
+    assert fingerprint(other) == fingerprint(CODE)
+
+
+@pytest.mark.parametrize(
+    "other", [CODE.replace("2", "3"), CODE.replace("x)", "x=1)"), CODE + "LIMIT = 1\n"]
+)
+def test_fingerprint_sees_changed_code(fingerprint, other):
+    assert fingerprint(other) != fingerprint(CODE)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from prunelab import helper",
+        "import prunelab.helper as helper",
+        "from prunelab.helper import double",
+        "from prunelab.helper import Double",
+        "from prunelab.helper import LIMIT",
+    ],
+)
+def test_fingerprint_sees_changed_code_of_a_module_it_uses(fingerprint, line):
+    helper = CODE + "class Double:\n    pass\nLIMIT = 5\n"
+    assert fingerprint(line, helper) != fingerprint(line, helper + "OTHER = 1\n")
+
+
+def run_python(*arguments: str, cwd: Path, **variables: str) -> str:
+    answer = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=os.environ | {"TQDM_DISABLE": "1"} | variables,
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+def test_two_processes_keep_the_order_of_the_grid(tmp_path):
+    package = tmp_path / "prunelab"
+    shutil.copytree(ROOT / "prunelab", package, ignore=shutil.ignore_patterns("__pycache__"))
+    source = TINY_STUDY.format(folder=str(tmp_path), pause=0.2)
+    (package / "studies" / "tiny.py").write_text(source)
+    command = ["-m", "prunelab", "run", "tiny", "--seeds", "4", "--jobs", "2"]
+    here = str(tmp_path)
+    output = run_python(*command, cwd=tmp_path, PRUNELAB_DATA=here, PYTHONPATH=here)
+    table = pd.read_csv(tmp_path / "results" / "tiny.csv")
+    assert "12 rows are in" in output
+    assert table["seed"].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert [(tmp_path / f"seed_{seed}").read_text() for seed in range(4)] == ["x"] * 4
+
+
+def test_command_line_lists_the_studies():
+    output = run_python("-m", "prunelab", "list", cwd=ROOT)
+    assert [line.split()[0] for line in output.splitlines()] == sweep.studies()
+    assert "The dense networks everything starts from" in output

@@ -1,0 +1,382 @@
+"""The loop does what a bare loop does, reproducibly, and says what is wrong with a call."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from prunelab.models import lenet300, small_convnet
+from prunelab.pruning import apply_global_pruning, get_masks
+from prunelab.training import (
+    HISTORY_COLUMNS,
+    TrainingInterrupted,
+    evaluate,
+    fit,
+    shuffled_batches,
+)
+
+
+def build(name: str = "lenet300") -> nn.Module:
+    return lenet300(seed=0) if name == "lenet300" else small_convnet(width=4, seed=0)
+
+
+def train(model: nn.Module, data, **options):
+    return fit(model, data, **{"steps": 4, "progress": False, "device": "cpu"} | options)
+
+
+def state(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def interrupt_at(step: int):
+    """A loss that behaves like Ctrl-C at the given step."""
+    calls = 0
+
+    def loss(outputs, labels):
+        nonlocal calls
+        calls += 1
+        if calls == step:
+            raise KeyboardInterrupt
+        return F.cross_entropy(outputs, labels)
+
+    return loss
+
+
+@pytest.mark.parametrize("name", ["lenet300", "small_convnet"])
+def test_same_seed_gives_bit_identical_weights(data, name):
+    first, second = build(name), build(name)
+    train(first, data, seed=3)
+    train(second, data, seed=3)
+    assert same(state(first), state(second))
+
+
+def test_other_seed_gives_other_weights(data):
+    first, second = build(), build()
+    train(first, data, seed=3)
+    train(second, data, seed=4)
+    assert not same(state(first), state(second))
+
+
+def test_seed_draws_dropout_too(data):
+    models = [nn.Sequential(nn.Dropout(0.5), lenet300(seed=0)) for _ in range(2)]
+    for i, model in enumerate(models):
+        torch.manual_seed(i)
+        train(model, data, seed=3)
+    assert same(state(models[0]), state(models[1]))
+
+
+def test_global_random_state_is_left_alone(data):
+    before = torch.get_rng_state()
+    train(nn.Sequential(nn.Dropout(0.5), lenet300(seed=0)), data, seed=3)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", ["lenet300", "small_convnet"])
+def test_fit_equals_a_bare_loop(data, name):
+    fitted, bare = build(name), build(name).to(memory_format=torch.channels_last)
+    train(fitted, data, steps=20, batch_size=128, seed=5, eval_every=7)
+
+    optimizer = torch.optim.Adam(bare.parameters(), lr=1e-3, fused=True)
+    generator = torch.Generator().manual_seed(5)
+    bare.train()
+    done = 0
+    while done < 20:
+        order = torch.randperm(2000, generator=generator)
+        for start in range(0, 2000, 128):
+            if done == 20:
+                break
+            index = order[start : start + 128]
+            optimizer.zero_grad()
+            F.cross_entropy(bare(data.train.x[index]), data.train.y[index]).backward()
+            optimizer.step()
+            done += 1
+    assert same(state(fitted), state(bare))
+
+
+def test_training_lowers_the_loss(data):
+    history = train(build(), data, epochs=2, steps=None)
+    assert history["loss"].iloc[-1] < 0.5 * history["loss"].iloc[0]
+
+
+def test_shuffled_batches_cover_every_index_once_an_epoch():
+    batches = shuffled_batches(10, 4, seed=0)
+    for _ in range(3):
+        epoch = [next(batches) for _ in range(3)]
+        assert [len(batch) for batch in epoch] == [4, 4, 2]
+        assert sorted(torch.cat(epoch).tolist()) == list(range(10))
+
+
+def test_shuffled_batches_have_a_new_order_every_epoch():
+    batches = shuffled_batches(50, 50, seed=0)
+    assert not torch.equal(next(batches), next(batches))
+
+
+def test_history_has_its_columns(data):
+    assert list(train(build(), data).columns) == HISTORY_COLUMNS
+
+
+@pytest.mark.parametrize(
+    ("steps", "eval_every", "evaluated"),
+    [(6, 2, [0, 2, 4, 6]), (5, 2, [0, 2, 4, 5]), (3, 10, [0, 3]), (33, None, [0, 16, 32, 33])],
+)
+def test_steps_evaluated(data, steps, eval_every, evaluated):
+    history = train(build(), data, steps=steps, eval_every=eval_every)
+    assert history["step"].tolist() == evaluated
+
+
+def test_history_counts_epochs_as_fractions(data):
+    history = train(build(), data, steps=4, eval_every=2)
+    assert history["epoch"].tolist() == [0, 2 / 16, 4 / 16]
+
+
+def test_history_has_a_row_for_each_split_asked_for(data):
+    history = train(build(), data, eval_splits=("train", "test"))
+    assert history["split"].tolist() == ["train", "test"] * 2
+
+
+def test_history_holds_what_evaluate_says(data):
+    model = build()
+    last = train(model, data).iloc[-1]
+    assert (last["loss"], last["accuracy"]) == tuple(evaluate(model, data.valid))
+
+
+def test_train_loss_is_the_mean_since_the_evaluation_before(data):
+    losses = []
+
+    def loss(outputs, labels):
+        losses.append(F.cross_entropy(outputs, labels))
+        return losses[-1]
+
+    history = train(build(), data, steps=5, eval_every=2, loss=loss)
+    means = [sum(losses[i:j]).item() / (j - i) for i, j in ((0, 2), (2, 4), (4, 5))]
+    assert history["train_loss"].isna().tolist() == [True, False, False, False]
+    assert history["train_loss"].tolist()[1:] == pytest.approx(means)
+
+
+def test_epochs_and_the_same_number_of_steps_are_equal(data):
+    by_epochs, by_steps = build(), build()
+    train(by_epochs, data, epochs=2, steps=None, batch_size=500)
+    train(by_steps, data, steps=8, batch_size=500)
+    assert same(state(by_epochs), state(by_steps))
+
+
+def test_empty_split_is_not_evaluated(data):
+    history = train(build(), replace(data, valid=data.valid[:0]))
+    assert len(history) == 0
+    assert list(history.columns) == HISTORY_COLUMNS
+
+
+def test_model_is_left_in_evaluation_mode(data):
+    model = build("small_convnet").train()
+    train(model, data)
+    assert not any(module.training for module in model.modules())
+
+
+def test_batchnorm_is_trained_in_training_mode(data):
+    model = build("small_convnet").eval()
+    train(model, data, steps=3)
+    assert model.bn1.num_batches_tracked == 3
+
+
+def test_scheduler_is_stepped_once_a_batch(data):
+    history = train(
+        build(),
+        data,
+        steps=4,
+        eval_every=1,
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.8),
+        scheduler=lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5),
+    )
+    assert history["lr"].tolist() == pytest.approx([0.8, 0.4, 0.2, 0.1, 0.05])
+
+
+def test_loss_with_inputs_receives_the_images(data):
+    seen = []
+
+    def loss(outputs, labels, inputs):
+        seen.append((inputs.clone(), labels.clone()))
+        return F.cross_entropy(outputs, labels)
+
+    train(build(), data, steps=2, seed=9, loss=loss)
+    batches = shuffled_batches(2000, 128, seed=9)
+    for inputs, labels in seen:
+        index = next(batches)
+        assert torch.equal(inputs, data.train.x[index])
+        assert torch.equal(labels, data.train.y[index])
+
+
+def test_optimizer_as_instance_and_as_function_are_equal(data):
+    by_instance, by_function = build(), build()
+    train(by_instance, data, optimizer=torch.optim.SGD(by_instance.parameters(), lr=0.1))
+    train(by_function, data, optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1))
+    assert same(state(by_instance), state(by_function))
+    assert not same(state(by_instance), state(build()))
+
+
+def test_scheduler_instance_of_the_optimizer_is_used(data):
+    model = build()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.5)
+    train(model, data, steps=3, optimizer=optimizer, scheduler=scheduler)
+    assert optimizer.param_groups[0]["lr"] == 0.125
+
+
+def test_only_parameters_of_the_optimizer_are_trained(data):
+    model = build()
+    before = state(model)
+    train(model, data, optimizer=torch.optim.SGD(model.fc3.parameters(), lr=0.1))
+    changed = [name for name, tensor in state(model).items() if not tensor.equal(before[name])]
+    assert changed == ["fc3.weight", "fc3.bias"]
+
+
+def sgd(model):
+    return torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+def scheduler_of(model):
+    return torch.optim.lr_scheduler.ConstantLR(sgd(model))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": None}, "give one of steps and epochs, not steps=None and epochs=None"),
+        ({"steps": 1, "epochs": 1}, "give one of steps and epochs, not steps=1 and epochs=1"),
+        ({"steps": 0}, "steps=0 must be a whole number of at least 1"),
+        ({"steps": 1.5}, "steps=1.5 must be a whole number"),
+        ({"steps": None, "epochs": -1}, "epochs=-1 must be"),
+        ({"eval_every": 0}, "eval_every=0 must be"),
+        ({"batch_size": 0}, "batch_size=0 must be from 1 to the 2000 training images"),
+        ({"batch_size": 2001}, "batch_size=2001 must be from 1 to the 2000 training images"),
+        ({"eval_splits": ("valid", "dev")}, r"eval_splits=\('valid', 'dev'\) must be a tuple"),
+        ({"eval_splits": "valid"}, "eval_splits='valid' must be a tuple"),
+        ({"optimizer": sgd(lenet300())}, "optimizer holds none of the model's parameters"),
+        ({"scheduler": scheduler_of(lenet300())}, "scheduler belongs to another optimizer"),
+    ],
+)
+def test_error_names_the_argument_and_leaves_the_model_alone(data, options, message):
+    model = build("small_convnet")
+    before = state(model)
+    with pytest.raises(ValueError, match=message):
+        train(model, data, **options)
+    assert same(state(model), before)
+    assert model.training
+
+
+def test_error_of_a_frozen_model(data):
+    model = build().requires_grad_(False)
+    with pytest.raises(ValueError, match="every requires_grad is False"):
+        train(model, data)
+
+
+def test_interrupt_warns_and_keeps_the_history(data):
+    with pytest.warns(TrainingInterrupted, match="after step 2 of 10"):
+        history = train(build(), data, steps=10, eval_every=1, loss=interrupt_at(3))
+    assert history["step"].tolist() == [0, 1, 2]
+    assert list(history.columns) == HISTORY_COLUMNS
+
+
+def test_interrupted_history_goes_up_to_the_last_finished_step(data):
+    with pytest.warns(TrainingInterrupted):
+        history = train(build(), data, steps=10, eval_every=5, loss=interrupt_at(4))
+    assert history["step"].tolist() == [0, 3]
+
+
+def test_interrupted_model_has_the_weights_of_the_finished_steps(data):
+    interrupted, finished = build(), build()
+    with pytest.warns(TrainingInterrupted):
+        train(interrupted, data, steps=10, loss=interrupt_at(4))
+    train(finished, data, steps=3)
+    assert same(state(interrupted), state(finished))
+
+
+def test_interrupted_masked_model_is_usable(data):
+    model = apply_global_pruning(build(), sparsity=0.5)
+    with pytest.warns(TrainingInterrupted):
+        train(model, data, steps=10, loss=interrupt_at(4))
+    assert not model.training
+    assert evaluate(copy.deepcopy(model), data.valid) == evaluate(model, data.valid)
+
+
+def test_masked_model_keeps_its_zeros(data):
+    model = apply_global_pruning(build("small_convnet"), sparsity=0.8)
+    before = get_masks(model)
+    train(
+        model,
+        data,
+        steps=20,
+        optimizer=lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, weight_decay=1e-2),
+    )
+    assert same(get_masks(model), before)
+    for name, mask in before.items():
+        weight = model.get_submodule(name).weight
+        assert (weight[~mask] == 0).all()
+        assert (weight[mask] != 0).all()
+
+
+def test_masked_model_can_be_copied_after_training(data):
+    model = apply_global_pruning(build(), sparsity=0.8)
+    train(model, data)
+    assert same(state(copy.deepcopy(model)), state(model))
+
+
+def test_evaluate_agrees_with_a_direct_computation(data):
+    model = build().eval()
+    with torch.no_grad():
+        outputs = model(data.valid.x)
+    result = evaluate(model, data.valid)
+    assert result.accuracy == (outputs.argmax(1) == data.valid.y).double().mean().item()
+    assert result.loss == pytest.approx(F.cross_entropy(outputs, data.valid.y).item(), rel=1e-6)
+
+
+def test_evaluate_is_independent_of_the_batch_size(data):
+    model = build("small_convnet")
+    whole, in_parts = evaluate(model, data.valid), evaluate(model, data.valid, batch_size=77)
+    assert in_parts.accuracy == whole.accuracy
+    assert in_parts.loss == pytest.approx(whole.loss, rel=1e-6)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_evaluate_restores_the_mode(data, training):
+    model = build("small_convnet").train(training)
+    evaluate(model, data.valid)
+    assert all(module.training is training for module in model.modules())
+
+
+def test_evaluate_restores_the_mode_of_every_module(data):
+    model = build("small_convnet").train()
+    model.bn1.eval()
+    evaluate(model, data.valid)
+    assert model.bn2.training
+    assert not model.bn1.training
+
+
+def test_evaluate_uses_evaluation_mode(data):
+    model = nn.Sequential(nn.Dropout(0.9), lenet300(seed=0)).train()
+    assert evaluate(model, data.valid) == evaluate(model[1], data.valid)
+
+
+def test_evaluate_leaves_batchnorm_statistics_alone(data):
+    model = build("small_convnet").train()
+    before = state(model)
+    evaluate(model, data.valid)
+    assert same(state(model), before)
+
+
+def test_evaluate_of_a_model_without_parameters(data):
+    pixels_as_scores = nn.Sequential(nn.Flatten(), nn.Identity())
+    brightest = data.valid.x.flatten(1).argmax(1)
+    accuracy = (brightest == data.valid.y).double().mean().item()
+    assert evaluate(pixels_as_scores, data.valid).accuracy == accuracy
+
+
+def test_evaluate_of_an_empty_split_says_so(data):
+    with pytest.raises(ValueError, match="split is empty; load_data"):
+        evaluate(build(), data.valid[:0])
