@@ -1,6 +1,7 @@
 """Counting zeros, bytes and milliseconds: what pruning has really bought (notebooks 06, 07)."""
 
 import io
+import logging
 import warnings
 import zlib
 from typing import NamedTuple
@@ -9,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.utils.benchmark import Timer
 
 from prunelab.pruning import effective_weight, kept_weights, prunable_layers, weight_parameter
 from prunelab.training import evaluation_mode
@@ -157,6 +157,10 @@ def latency(model: nn.Module, x: Tensor, threads: int = 1, min_seconds: float = 
         Median and quartiles over repeated runs, in seconds; `torch.utils.benchmark` does the
         timing (warm-up, and waiting for the device, included).
     """
+    # On import it warns if it finds a CUDA compiler and no GPU. Neither matters here.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    from torch.utils.benchmark import Timer
+
     with evaluation_mode(model), torch.no_grad():
         timer = Timer("model(x)", globals={"model": model, "x": x}, num_threads=threads)
         measured = timer.blocked_autorange(min_run_time=min_seconds)
