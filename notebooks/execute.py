@@ -13,6 +13,8 @@ from nbclient import NotebookClient
 from tqdm.auto import tqdm
 
 HERE = Path(__file__).parent
+CHAPTERS = sorted(HERE.glob("[0-9]*.ipynb"))
+EXERCISES = sorted(HERE.glob("exercises/[0-9]*.ipynb"))
 RUN_TIME = re.compile(r"(?<=\*\*Run time:\*\* )about \d+ s")
 
 
@@ -39,6 +41,6 @@ def execute(path: Path) -> float:
 
 
 if __name__ == "__main__":
-    paths = [Path(name) for name in sys.argv[1:]] or sorted(HERE.rglob("[0-9]*.ipynb"))
+    paths = [Path(name) for name in sys.argv[1:]] or CHAPTERS + EXERCISES
     for path in tqdm(paths):
         print(f"{path.name}: {execute(path):.1f} s")

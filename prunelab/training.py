@@ -1,6 +1,7 @@
 """One plain training loop for every experiment (notebook 00)."""
 
 import inspect
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -100,7 +101,7 @@ def fit(
     loss = loss or F.cross_entropy
     loss_takes_inputs = "inputs" in inspect.signature(loss).parameters
 
-    bar = {} if progress else {"disable": True}  # the variable TQDM_DISABLE can hide it too
+    hide = not progress or "TQDM_DISABLE" in os.environ  # the notebook bar ignores the variable
     history: list[dict] = []
     loss_sum, loss_steps, seconds = torch.zeros((), device=device), 0, 0.0
 
@@ -125,7 +126,7 @@ def fit(
         model.train()
         clock = time.perf_counter()
         try:
-            for step in tqdm(range(1, steps + 1), desc="fit", **bar):
+            for step in tqdm(range(1, steps + 1), desc="fit", disable=hide):
                 index = next(batches)
                 inputs, labels = x.index_select(0, index), y.index_select(0, index)
                 outputs = model(inputs)
