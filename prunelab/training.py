@@ -173,7 +173,9 @@ def evaluate(model: nn.Module, split: Split, batch_size: int = 1000) -> Evaluati
     $$\text{accuracy} = \frac{1}{N} \sum_{i=1}^{N}
     \mathbb{1}\big[\arg\max_c f_\theta(x_i)_c = y_i\big] \tag{0.2}$$
 
-    The model is put in evaluation mode for the time of the call and stays on its device.
+    where $f_\theta(x)_c$ is the score that the network with weights $\theta$ gives class $c$, and
+    $\mathbb{1}[\cdot]$ is 1 if the statement is true, else 0. The model is put in evaluation mode
+    for the time of the call and stays on its device.
 
     Args:
         model: any network from images to class scores.

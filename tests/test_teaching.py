@@ -9,6 +9,7 @@ from prunelab import teaching
 from prunelab.figures import Picture
 from prunelab.pruning import apply_global_pruning, lowest
 from prunelab.teaching import equations, show, slider
+from prunelab.training import evaluate
 
 
 class FakePicture:
@@ -32,6 +33,10 @@ def test_show_has_the_description_the_equation_the_source_and_the_file():
     assert r"\tag{1.2}" in text
     assert "threshold = scores.kthvalue(count).values" in text
     assert "(../prunelab/pruning.py)" in text
+
+
+def test_show_links_to_the_file_of_a_decorated_function():
+    assert "(../prunelab/training.py)" in show(evaluate).data
 
 
 def test_show_leaves_arguments_and_docstring_out_of_the_source():
