@@ -1,8 +1,9 @@
 """The networks of the pruning literature at the size of a laptop (notebook 00)."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -200,10 +201,11 @@ def _glorot_normal(model: nn.Module) -> nn.Module:
 
 
 def _kaiming_normal(model: nn.Module) -> nn.Module:
-    return _initialize(model, lambda w: nn.init.kaiming_normal_(w, nonlinearity="relu"))
+    return _initialize(model, partial(nn.init.kaiming_normal_, nonlinearity="relu"))
 
 
-def _initialize(model: nn.Module, initialize_weight) -> nn.Module:
+def _initialize(model: nn.Module, initialize_weight: Callable) -> nn.Module:
+    model.initialize_weight = initialize_weight  # for a fresh start from the same distribution
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             initialize_weight(module.weight)
@@ -219,7 +221,7 @@ def _seeded(seed: int | None) -> Iterator[None]:
         yield
         return
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         yield
 
 

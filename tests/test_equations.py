@@ -14,6 +14,10 @@ from scipy.integrate import quad
 from torch import nn
 
 import prunelab
+from prunelab.batchnorm import recalibrate_bn
+from prunelab.distillation import kd_loss
+from prunelab.finetuning import get_finetune_optimizer, learning_rate_rewinding
+from prunelab.gradual import sparsity_schedule
 from prunelab.intervals import mean_interval
 from prunelab.models import lenet300
 from prunelab.pruning import (
@@ -25,6 +29,7 @@ from prunelab.pruning import (
     lowest,
     make_pruning_permanent,
 )
+from prunelab.rewinding import snapshot, weight_rewinding
 from prunelab.sparsity import CSRLinear, binary_entropy, bytes_bound, check_sparsity
 from prunelab.training import evaluate, fit, shuffled_batches
 
@@ -135,6 +140,61 @@ def lamp(data):
     np.testing.assert_allclose(scores, expected.reshape(w.shape), rtol=1e-12)
 
 
+def softmax_in_numpy(scores: np.ndarray) -> np.ndarray:
+    return np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+
+
+@equation("2.1")
+def distillation_loss(data):
+    z, t, labels = RNG.normal(size=(7, 4)), RNG.normal(size=(7, 4)), RNG.integers(4, size=7)
+    for T, alpha in ((1.0, 0.5), (3.0, 0.2), (20.0, 0.0), (0.5, 1.0)):
+        p, q = softmax_in_numpy(t / T), softmax_in_numpy(z / T)
+        divergence = sum((p[b] * np.log(p[b] / q[b])).sum() for b in range(7)) / 7
+        expected = alpha * cross_entropy_in_numpy(z, labels) + (1 - alpha) * T**2 * divergence
+        tensors = torch.tensor(z), torch.tensor(t), torch.tensor(labels)
+        assert kd_loss(*tensors, T=T, alpha=alpha).item() == pytest.approx(expected, rel=1e-12)
+
+
+@equation("3.1")
+def rewound_weights(data):
+    layer = nn.Linear(9, 6)
+    layer.weight.data = torch.tensor(WEIGHTS)
+    early = snapshot(layer)
+    layer.weight.data = torch.tensor(RNG.normal(size=(6, 9)), dtype=torch.float32)
+    apply_global_pruning(layer, sparsity=0.5)
+    mask = layer.weight_mask.numpy().copy()
+    weight_rewinding(layer, early)
+    expected = WEIGHTS.astype(np.float64) * mask
+    np.testing.assert_array_equal(layer.weight.detach().numpy(), expected)
+
+
+def learning_rates(optimizer, scheduler, steps: int) -> list[float]:
+    lrs = []
+    for _ in range(steps):
+        lrs.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return lrs
+
+
+@equation("4.1")
+def cosine_decay(data):
+    expected = [0.5 * 0.3 * (1 + np.cos(np.pi * t / 7)) for t in range(7)]
+    lrs = learning_rates(*get_finetune_optimizer(nn.Linear(1, 1), steps=7, lr=0.3), 7)
+    assert lrs == pytest.approx(expected, rel=1e-9)
+
+
+@equation("4.2")
+def rewound_learning_rate(data):
+    milestones = (0.3, 0.6, 0.9)
+    for T, T0 in ((10, 10), (7, 10), (3, 20)):
+        reached = [sum(T0 - T + t >= m * T0 for m in milestones) for t in range(T)]
+        schedule = learning_rate_rewinding(
+            nn.Linear(1, 1), T, lr=0.3, milestones=milestones, original_steps=T0
+        )
+        assert learning_rates(*schedule, T) == pytest.approx([0.3 / 10**n for n in reached])
+
+
 @equation("6.1")
 def permanent_weights(data):
     layer = apply_global_pruning(nn.Linear(9, 6), sparsity=0.5)
@@ -183,6 +243,28 @@ def sparse_product(data):
     ]
     y = CSRLinear(layer)(torch.tensor(x, dtype=torch.float32))
     np.testing.assert_allclose(y.numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+@equation("8.1")
+def schedules(data):
+    s0, sf, n = 0.2, 0.95, 6
+    i = np.arange(1, n + 1)
+    cubic = sf + (s0 - sf) * (1 - i / n) ** 3
+    step = 1 - (1 - s0) * ((1 - sf) / (1 - s0)) ** (i / n)
+    assert sparsity_schedule("cubic", sf, n, s0) == pytest.approx(cubic, rel=1e-12)
+    assert sparsity_schedule("step", sf, n, s0) == pytest.approx(step, rel=1e-12)
+
+
+@equation("9.1")
+def recalibrated_statistics(data):
+    x = RNG.normal(loc=3, scale=2, size=(24, 5))
+    layer = nn.BatchNorm1d(5)
+    recalibrate_bn(layer, torch.tensor(x, dtype=torch.float32), batch_size=8)
+    batches = [x[0:8], x[8:16], x[16:24]]
+    mean = sum(batch.sum(axis=0) / 8 for batch in batches) / 3
+    variance = sum(((b - b.sum(axis=0) / 8) ** 2).sum(axis=0) / 7 for b in batches) / 3
+    np.testing.assert_allclose(layer.running_mean.numpy(), mean, rtol=1e-5)
+    np.testing.assert_allclose(layer.running_var.numpy(), variance, rtol=1e-5)
 
 
 def documented_numbers() -> Iterator[tuple[str, str]]:

@@ -1,0 +1,204 @@
+"""Recalibration leaves nothing of the old statistics, and changes nothing else."""
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from prunelab.batchnorm import NoBatchNorm, recalibrate_bn
+from prunelab.models import lenet300, pretrained, resnet20, small_convnet
+from prunelab.pruning import apply_global_pruning, get_masks
+from prunelab.training import evaluate
+
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def build() -> nn.Module:
+    return small_convnet(width=4, seed=0)
+
+
+def images(count: int = 40) -> torch.Tensor:
+    return torch.randn(count, 3, generator=torch.Generator().manual_seed(0)) * 2 + 5
+
+
+def state(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def statistics(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: t for name, t in state(model).items() if name.endswith(STATISTICS)}
+
+
+def test_trap_12_momentum_keeps_35_percent_of_the_stale_statistics():
+    layer = nn.BatchNorm1d(3)
+    layer.running_mean.fill_(1000.0)
+    x = images(10).sub(images(10).mean(0))
+    for _ in range(10):
+        layer(x)
+    assert (layer.running_mean / 1000).tolist() == pytest.approx([0.35] * 3, abs=0.005)
+
+
+@pytest.mark.parametrize("stale", [0.0, 1000.0, float("nan")])
+def test_trap_12_recalibration_keeps_nothing_of_them(stale):
+    layer = nn.BatchNorm1d(3)
+    layer.running_mean.fill_(stale)
+    layer.running_var.fill_(stale)
+    recalibrate_bn(layer, images())
+    torch.testing.assert_close(layer.running_mean, images().mean(0))
+    torch.testing.assert_close(layer.running_var, images().var(0))
+    assert layer.num_batches_tracked == 1
+
+
+@pytest.mark.parametrize(("batch_size", "count"), [(2, 20), (10, 4), (39, 1), (40, 1), (500, 1)])
+def test_batches_are_as_large_as_asked_for(batch_size, count):
+    layer = recalibrate_bn(nn.BatchNorm1d(3), images(), batch_size)
+    assert layer.num_batches_tracked == count
+    torch.testing.assert_close(layer.running_mean, images().mean(0))
+
+
+def test_a_remainder_does_not_weigh_more_than_its_images():
+    x = torch.zeros(41, 1)
+    x[-1] = 41.0
+    layer = recalibrate_bn(nn.BatchNorm1d(1), x, batch_size=20)
+    assert layer.running_mean.item() == pytest.approx(1, rel=0.05)
+
+
+def test_deep_layers_see_what_the_recalibrated_ones_before_them_emit(data):
+    model = recalibrate_bn(build(), data.train.x[:500])
+    inputs = {}
+    model.bn3.register_forward_hook(lambda m, args, out: inputs.setdefault("bn3", args[0]))
+    with torch.no_grad():
+        model.train()(data.train.x[:500])
+    mean = inputs["bn3"].mean(dim=(0, 2, 3))
+    torch.testing.assert_close(recalibrate_bn(build(), data.train.x[:500]).bn3.running_mean, mean)
+
+
+def test_calling_it_again_changes_nothing(data):
+    model = recalibrate_bn(build(), data.train.x)
+    before = state(model)
+    assert same(state(recalibrate_bn(model, data.train.x)), before)
+
+
+def test_only_the_statistics_change(data):
+    model = apply_global_pruning(build(), sparsity=0.5)
+    before, masks = state(model), get_masks(model)
+    parameters = list(model.parameters())
+    assert recalibrate_bn(model, data.train.x[:50]) is model
+    after = state(model)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {name for name in before if name.endswith(STATISTICS)}
+    assert same(get_masks(model), masks)
+    assert all(a is b for a, b in zip(parameters, model.parameters(), strict=True))
+    assert all(parameter.grad is None for parameter in parameters)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_mode_of_every_module_is_restored(data, training):
+    model = build().train(training)
+    model.bn2.train(not training)
+    before = [module.training for module in model.modules()]
+    recalibrate_bn(model, data.train.x[:50])
+    assert [module.training for module in model.modules()] == before
+
+
+@pytest.mark.parametrize("momentum", [0.3, None])
+def test_momentum_is_restored(momentum):
+    layer = nn.BatchNorm1d(3, momentum=momentum)
+    assert recalibrate_bn(layer, images()).momentum == momentum
+
+
+def test_dropout_is_off_and_then_as_it_was():
+    model = nn.Sequential(nn.Dropout(0.5), nn.AlphaDropout(0.3), nn.BatchNorm1d(3))
+    before = torch.get_rng_state()
+    recalibrate_bn(model, images())
+    torch.testing.assert_close(model[2].running_var, images().var(0))
+    assert (model[0].p, model[1].p) == (0.5, 0.3)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_masked_weights_in_a_graph_are_no_obstacle(data):
+    model = apply_global_pruning(build(), sparsity=0.5).train()
+    model(data.train.x[:2]).sum().backward()
+    expected = apply_global_pruning(build(), sparsity=0.5)
+    recalibrate_bn(model, data.train.x[:50])
+    assert same(statistics(model), statistics(recalibrate_bn(expected, data.train.x[:50])))
+
+
+def test_it_repairs_a_pruned_network(data):
+    model = apply_global_pruning(pretrained("small_convnet"), sparsity=0.6)
+    before = evaluate(model, data.valid).accuracy
+    recalibrate_bn(model, data.train.x)
+    assert evaluate(model, data.valid).accuracy > before + 0.2
+
+
+def test_shortcuts_of_a_residual_network_are_recalibrated(data):
+    model = resnet20(width=4, seed=0)
+    before = statistics(model)
+    after = statistics(recalibrate_bn(model, data.train.x[:20]))
+    assert any("shortcut" in name for name in before)
+    assert not any(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_no_batchnorm_is_said_and_nothing_is_done(data):
+    model = lenet300(seed=0).train()
+    before = state(model)
+    with pytest.warns(NoBatchNorm, match="no BatchNorm layer") as caught:
+        assert recalibrate_bn(model, data.train.x[:50]) is model
+    assert caught[0].filename == __file__
+    assert same(state(model), before)
+    assert model.training
+
+
+def test_a_model_with_batchnorm_gives_no_warning(data):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        recalibrate_bn(build(), data.train.x[:50])
+
+
+def without_statistics() -> nn.Module:
+    model = build()
+    model.bn2 = nn.BatchNorm2d(8, track_running_stats=False)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "x", "options", "error", "message"),
+    [
+        (build, torch.zeros(0, 1, 28, 28), {}, ValueError, "at least 2 images"),
+        (build, torch.zeros(1, 1, 28, 28), {}, ValueError, "at least 2 images"),
+        (build, [torch.zeros(2, 1, 28, 28)] * 2, {}, ValueError, r"such as data\.train\.x"),
+        (build, torch.zeros(4, 1, 28, 28), {"batch_size": 1}, ValueError, "batch_size=1 must be"),
+        (without_statistics, torch.zeros(4, 1, 28, 28), {}, ValueError, "'bn2' has no running"),
+        (build, torch.zeros(4, 3, 28, 28), {}, RuntimeError, "channels"),
+        (build, torch.zeros(4, 1, 28, 28).byte(), {}, RuntimeError, "type"),
+    ],
+)
+def test_error_names_what_is_wrong_and_changes_nothing(make, x, options, error, message):
+    model = make().train()
+    model.bn1.eval()
+    before, modes = state(model), [module.training for module in model.modules()]
+    with pytest.raises(error, match=message):
+        recalibrate_bn(model, x, **options)
+    assert same(state(model), before)
+    assert [module.training for module in model.modules()] == modes
+    assert model.bn1.momentum == 0.1
+
+
+def test_an_error_in_the_middle_changes_nothing_either():
+    class Stumbles(nn.Module):
+        def forward(self, x):
+            if len(x) == 11:
+                raise RuntimeError("stumbled")
+            return x
+
+    model = nn.Sequential(nn.BatchNorm1d(3), Stumbles())
+    before = state(model)
+    with pytest.raises(RuntimeError, match="stumbled"):
+        recalibrate_bn(model, images(21), batch_size=10)
+    assert same(state(model), before)
+    assert model[0].momentum == 0.1

@@ -1,0 +1,173 @@
+"""A schedule fits the steps of its round, and ends there."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from prunelab.finetuning import get_finetune_optimizer, learning_rate_rewinding, one_cycle
+from prunelab.models import lenet300
+from prunelab.pruning import apply_global_pruning
+from prunelab.training import fit
+
+SCHEDULES = (get_finetune_optimizer, learning_rate_rewinding, one_cycle)
+every_schedule = pytest.mark.parametrize("make", SCHEDULES)
+
+
+def weight() -> torch.nn.Module:
+    return torch.nn.Linear(1, 1)
+
+
+def rates(pair, steps: int) -> list[float]:
+    """The learning rate at the start and after each step, as `fit` steps the scheduler."""
+    optimizer, scheduler = pair
+    lrs = [optimizer.param_groups[0]["lr"]]
+    for _ in range(steps):
+        optimizer.step()
+        scheduler.step()
+        lrs.append(optimizer.param_groups[0]["lr"])
+    return lrs
+
+
+def test_defaults_are_those_of_the_guide():
+    optimizer, _ = get_finetune_optimizer(weight(), steps=10)
+    group = optimizer.param_groups[0]
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.001, 0.9, 5e-4)
+
+
+@every_schedule
+def test_momentum_and_weight_decay_are_passed_on_and_stay(make):
+    optimizer, scheduler = make(weight(), 4, lr=0.1, momentum=0.7, weight_decay=0.01)
+    rates((optimizer, scheduler), 3)
+    group = optimizer.param_groups[0]
+    assert (group["momentum"], group["weight_decay"]) == (0.7, 0.01)
+
+
+@every_schedule
+def test_without_momentum(make):
+    optimizer, _ = make(weight(), 4, momentum=0.0)
+    assert optimizer.param_groups[0]["momentum"] == 0.0
+
+
+@every_schedule
+@pytest.mark.parametrize("steps", [1, 2, 3, 9, 50])
+def test_schedule_is_as_long_as_the_round(make, steps):
+    lrs = rates(make(weight(), steps, lr=0.1), steps)
+    assert len(lrs) == steps + 1
+    assert all(0 < lr <= 0.1 for lr in lrs[:-1])
+
+
+@every_schedule
+def test_fit_takes_the_pair(make, data):
+    model = apply_global_pruning(lenet300(seed=0), sparsity=0.5)
+    optimizer, scheduler = make(model, steps=5)
+    history = fit(
+        model,
+        data,
+        steps=5,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        eval_every=1,
+        device="cpu",
+        progress=False,
+    )
+    expected = rates(make(weight(), steps=5), 5)
+    assert history["lr"].tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("steps", [20, 100, 150])
+def test_cosine_falls_to_zero_in_this_round(steps):
+    lrs = rates(get_finetune_optimizer(weight(), steps, lr=0.1), steps)
+    assert lrs[0] == 0.1
+    assert lrs == sorted(lrs, reverse=True)
+    assert lrs[steps // 2] == pytest.approx(0.05)
+    assert lrs[-1] == pytest.approx(0, abs=1e-9)
+
+
+def guide(steps: int) -> list[float]:
+    """The guide's schedule: T_max=100 whatever the length."""
+    optimizer = torch.optim.SGD(weight().parameters(), lr=1.0)
+    return rates((optimizer, CosineAnnealingLR(optimizer, T_max=100)), steps)
+
+
+def test_trap_10_t_max_of_the_guide_stops_near_the_top():
+    assert guide(20)[19] == pytest.approx(0.914, abs=5e-4)
+
+
+def test_trap_10_t_max_of_the_guide_rises_again():
+    lrs = guide(150)
+    assert lrs[150] == pytest.approx(0.5)
+    assert all(a < b for a, b in pairwise(lrs[100:]))
+
+
+def test_trap_10_a_reused_scheduler_runs_upwards():
+    pair = get_finetune_optimizer(weight(), steps=10, lr=0.1)
+    first, second = rates(pair, 10), rates(pair, 10)
+    assert first == sorted(first, reverse=True)
+    assert second == sorted(second)
+    assert second[-1] == pytest.approx(0.1)
+
+
+def test_trap_10_a_new_pair_starts_every_round_at_the_top():
+    model = weight()
+    rounds = [rates(get_finetune_optimizer(model, steps=10, lr=0.1), 10) for _ in range(3)]
+    assert rounds[0] == rounds[1] == rounds[2]
+
+
+def test_rewound_rate_starts_at_the_original_one_and_falls_at_the_milestones():
+    lrs = rates(learning_rate_rewinding(weight(), 8, lr=1.0), 7)
+    assert lrs == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.01, 0.01])
+
+
+@pytest.mark.parametrize("steps", [1, 3, 7, 8])
+def test_rewound_rate_is_the_end_of_the_original_schedule(steps):
+    original = rates(learning_rate_rewinding(weight(), 8, lr=1.0), 7)
+    lrs = rates(learning_rate_rewinding(weight(), steps, lr=1.0, original_steps=8), steps - 1)
+    assert lrs == pytest.approx(original[-steps:])
+
+
+def test_rewound_rate_without_milestones_is_constant():
+    assert rates(learning_rate_rewinding(weight(), 3, lr=0.1, milestones=()), 3) == [0.1] * 4
+
+
+def test_one_cycle_rises_for_three_tenths_then_falls():
+    lrs = rates(one_cycle(weight(), 99, lr=0.1), 99)
+    peak = lrs.index(max(lrs))
+    assert lrs[0] == pytest.approx(0.1 / 25)
+    assert (peak, lrs[peak]) == (29, pytest.approx(0.1))
+    assert lrs[: peak + 1] == sorted(lrs[: peak + 1])
+    assert lrs[peak:] == sorted(lrs[peak:], reverse=True)
+    assert lrs[-1] == pytest.approx(0.1 / 25e4)
+
+
+@every_schedule
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": 0}, "steps=0 must be a whole number of at least 1"),
+        ({"steps": 1.5}, r"steps=1\.5 must be"),
+        ({"lr": 0}, "lr=0 must be greater than 0"),
+        ({"lr": math.nan}, "lr=nan must be greater than 0"),
+    ],
+)
+def test_error_names_what_is_wrong(make, change, message):
+    with pytest.raises(ValueError, match=message):
+        make(weight(), **{"steps": 10} | change)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"milestones": (0.75, 0.5)}, "must increase"),
+        ({"milestones": (0.5, 0.5)}, "must increase"),
+        ({"milestones": (0.5, 1.0)}, "between 0 and 1"),
+        ({"milestones": (50, 75)}, "between 0 and 1"),
+        ({"original_steps": 9}, "steps=10 must be at most original_steps=9"),
+    ],
+)
+def test_error_names_what_is_wrong_with_a_rewound_rate(options, message):
+    with pytest.raises(ValueError, match=message):
+        learning_rate_rewinding(weight(), 10, **options)

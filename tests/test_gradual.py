@@ -1,0 +1,245 @@
+"""Schedules end where they should, and each round prunes to its sparsity and trains."""
+
+import copy
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from prunelab.finetuning import get_finetune_optimizer
+from prunelab.gradual import gradual_pruning, sparsity_schedule
+from prunelab.models import lenet300, small_convnet
+from prunelab.pruning import apply_global_pruning, get_masks
+from prunelab.sparsity import total_sparsity
+from prunelab.training import HISTORY_COLUMNS, TrainingInterrupted, fit
+
+KINDS = ("step", "cubic")
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def build() -> nn.Module:
+    return small_convnet(width=4, seed=0)
+
+
+def prune_gradually(model: nn.Module, data, schedule=(0.3, 0.6), **options):
+    options = {"steps_per_round": 2, "device": "cpu", "progress": False} | options
+    return gradual_pruning(model, data, schedule, **options)
+
+
+def state(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+class Recorder:
+    """A `finetune` that notes what each round starts with."""
+
+    def __init__(self):
+        self.steps, self.masks, self.sparsities, self.lrs = [], [], [], []
+
+    def __call__(self, model, steps):
+        self.steps.append(steps)
+        self.masks.append(copy.deepcopy(get_masks(model)))
+        self.sparsities.append(total_sparsity(model))
+        optimizer, scheduler = get_finetune_optimizer(model, steps, lr=0.1)
+        self.lrs.append(optimizer.param_groups[0]["lr"])
+        return optimizer, scheduler
+
+
+@every_kind
+@given(
+    ends=st.tuples(st.integers(0, 99), st.integers(0, 99)).filter(lambda ends: ends[0] != ends[1]),
+    rounds=st.integers(1, 30),
+)
+def test_schedule_increases_and_ends_where_it_should(kind, ends, rounds):
+    initial, final = (percent / 100 for percent in sorted(ends))
+    schedule = sparsity_schedule(kind, final, rounds, initial)
+    assert len(schedule) == rounds
+    assert all(a < b for a, b in pairwise([initial, *schedule]))
+    assert schedule[-1] == final
+
+
+@pytest.mark.parametrize("initial", [0.0, 0.2])
+def test_step_prunes_the_same_share_of_what_is_left(initial):
+    schedule = [initial, *sparsity_schedule("step", 0.9, 7, initial)]
+    shares = [(b - a) / (1 - a) for a, b in pairwise(schedule)]
+    assert shares == pytest.approx([shares[0]] * 7)
+
+
+def test_trap_4_half_in_five_equal_steps_takes_12_945_percent_each():
+    assert sparsity_schedule("step", 0.5, 5)[0] == pytest.approx(0.12945, abs=5e-6)
+
+
+def test_cubic_prunes_less_and_less():
+    schedule = [0, *sparsity_schedule("cubic", 0.9, 7)]
+    added = [b - a for a, b in pairwise(schedule)]
+    assert added == sorted(added, reverse=True)
+    assert added[0] > 5 * added[-1]
+
+
+@every_kind
+def test_one_round_is_one_shot(kind):
+    assert sparsity_schedule(kind, 0.7, 1) == [0.7]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "linear"}, "kind='linear' is unknown"),
+        ({"final": 1.0}, "final=1.0 must be"),
+        ({"final": 50}, "final=50 must be"),
+        ({"final": math.nan}, "final=nan must be"),
+        ({"initial": 0.9}, "initial=0.9 and final=0.9"),
+        ({"initial": -0.1}, "initial=-0.1"),
+        ({"rounds": 0}, "rounds=0 must be a whole number"),
+        ({"rounds": 2.0}, "rounds=2.0 must be a whole number"),
+    ],
+)
+def test_schedule_says_what_is_wrong(options, message):
+    with pytest.raises(ValueError, match=message):
+        sparsity_schedule(**{"kind": "step", "final": 0.9, "rounds": 5} | options)
+
+
+def test_trap_4_five_times_ten_percent_is_not_half(data):
+    model = lenet300(seed=0)
+    for _ in range(5):
+        apply_global_pruning(model, amount=0.1)
+    assert total_sparsity(model) == pytest.approx(0.4095, abs=1e-4)
+
+    model = lenet300(seed=0)
+    prune_gradually(model, data, sparsity_schedule("step", 0.5, 5), steps_per_round=1)
+    assert total_sparsity(model) == 0.5
+
+
+def test_trap_4_cumulative_targets_as_amounts_prune_far_too_much():
+    model = lenet300(seed=0)
+    for amount in (0.1, 0.2, 0.3, 0.4, 0.5):
+        apply_global_pruning(model, amount=amount)
+    assert total_sparsity(model) == pytest.approx(0.8488, abs=1e-4)
+
+
+def test_every_round_prunes_to_its_sparsity_before_it_trains(data):
+    recorder = Recorder()
+    prune_gradually(build(), data, [0.2, 0.5, 0.75], finetune=recorder)
+    assert recorder.sparsities == pytest.approx([0.2, 0.5, 0.75], abs=1e-3)
+
+
+def test_what_is_pruned_stays_pruned(data):
+    recorder = Recorder()
+    prune_gradually(build(), data, [0.2, 0.5, 0.75], finetune=recorder)
+    for earlier, later in pairwise(recorder.masks):
+        assert all((earlier[name] | ~later[name]).all() for name in later)
+
+
+def test_trap_10_every_round_has_its_own_schedule(data):
+    recorder = Recorder()
+    history = prune_gradually(build(), data, [0.2, 0.5, 0.75], finetune=recorder, steps_per_round=4)
+    assert recorder.steps == [4, 4, 4]
+    assert recorder.lrs == [0.1] * 3
+    assert history["lr"].tolist() == pytest.approx([0.1, 0] * 3, abs=1e-9)
+
+
+def test_equals_pruning_and_training_by_hand(data):
+    gradual, by_hand = build(), build()
+    prune_gradually(gradual, data, [0.3, 0.6], seed=2, criterion="lamp", exclude="fc")
+    for sparsity, seed in ((0.3, 2001), (0.6, 2002)):
+        apply_global_pruning(by_hand, sparsity=sparsity, criterion="lamp", exclude="fc")
+        fit(by_hand, data, steps=2, seed=seed, device="cpu", progress=False)
+    assert same(state(gradual), state(by_hand))
+
+
+def test_scope_is_passed_on(data):
+    model = build()
+    prune_gradually(model, data, [0.5], scope="layerwise")
+    for mask in get_masks(model).values():
+        assert int((~mask).sum()) == round(0.5 * mask.numel())
+
+
+def test_seed_draws_random_masks(data):
+    masks = []
+    for seed in (1, 1, 2):
+        model = build()
+        prune_gradually(model, data, criterion="random", seed=seed, steps_per_round=1)
+        masks.append(get_masks(model))
+    assert same(masks[0], masks[1])
+    assert not same(masks[0], masks[2])
+
+
+def test_images_come_in_another_order_in_every_round(data):
+    seen = []
+
+    def loss(outputs, labels):
+        seen.append(labels)
+        return F.cross_entropy(outputs, labels)
+
+    prune_gradually(build(), data, steps_per_round=1, loss=loss)
+    assert len(seen) == 2
+    assert not torch.equal(seen[0], seen[1])
+
+
+def test_history_names_round_and_sparsity(data):
+    history = prune_gradually(build(), data, eval_splits=("valid", "test"))
+    assert list(history.columns) == [*HISTORY_COLUMNS, "round", "sparsity"]
+    assert history["round"].tolist() == [1] * 4 + [2] * 4
+    assert history["sparsity"].tolist() == [0.3] * 4 + [0.6] * 4
+    assert history["step"].tolist() == [0, 0, 2, 2] * 2
+    assert history.index.tolist() == list(range(8))
+
+
+def test_without_an_evaluation_every_round_is_trained(data):
+    model = build()
+    assert len(prune_gradually(model, data, eval_splits=())) == 0
+    assert model.bn1.num_batches_tracked == 4
+    assert total_sparsity(model) == pytest.approx(0.6, abs=1e-3)
+
+
+def test_stopping_by_hand_ends_the_pruning_too(data):
+    calls = 0
+
+    def loss(outputs, labels):
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise KeyboardInterrupt
+        return F.cross_entropy(outputs, labels)
+
+    model = build()
+    with pytest.warns(TrainingInterrupted):
+        history = prune_gradually(model, data, [0.2, 0.5, 0.75], loss=loss)
+    assert calls == 4
+    assert total_sparsity(model) == pytest.approx(0.5, abs=1e-3)
+    assert history["step"].tolist() == [0, 2, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "options", "message"),
+    [
+        ([], {}, r"schedule=\[\] must be"),
+        ([0.5, 0.5], {}, "must be sparsities that increase"),
+        ([0.6, 0.3], {}, "must be sparsities that increase"),
+        ([0.1] * 5, {}, "must be sparsities that increase"),
+        ([-0.1, 0.5], {}, "from 0 to below 1"),
+        ([0.5, 1.0], {}, "from 0 to below 1"),
+        ([10, 20, 30], {}, "from 0 to below 1"),
+        ([0.1, math.nan, 0.5], {}, "must be sparsities that increase"),
+        ([math.nan], {}, "must be sparsities"),
+        ([0.1, 0.5], {}, "sparsity=0.1 is less than the 0.1999"),
+        ([0.5], {"steps_per_round": 0}, "steps_per_round=0 must be a whole number"),
+        ([0.5], {"criterion": "l3"}, "criterion='l3' is unknown"),
+        ([0.5], {"exclude": "fc9"}, "exclude='fc9' is no layer"),
+    ],
+)
+def test_error_names_what_is_wrong_and_changes_nothing(data, schedule, options, message):
+    model = apply_global_pruning(build(), sparsity=0.2)
+    before = state(model)
+    with pytest.raises(ValueError, match=message):
+        prune_gradually(model, data, schedule, **options)
+    assert same(state(model), before)
