@@ -178,8 +178,9 @@ def mask_and_histogram(weights, mask, name: str) -> Picture:
         panels[0].set(title=f"Mask of {name}", xlabel="input weight", ylabel="output unit")
         limit = np.abs(weights).max()
         bins = np.linspace(-limit, limit, 81)
-        panels[1].hist(weights[~mask], bins, color=THEMES[theme]["faint"], label="pruned")
-        panels[1].hist(weights[mask], bins, color=COLORS[0], label="kept")
+        for label, chosen, color in (("pruned", ~mask, 0), ("kept", mask, 1)):
+            counts, _ = np.histogram(weights[chosen], bins)
+            panels[1].stairs(counts, bins, fill=True, color=colors(color), label=label)
         panels[1].set(title=f"{density:.1%} of the weights are kept", xlabel="weight")
         panels[1].set_yscale("symlog", linthresh=10)
         panels[1].yaxis.set_major_locator(FixedLocator([0, 10, 100, 1000, 10000, 100000]))

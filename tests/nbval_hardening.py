@@ -5,15 +5,20 @@
 It reaches into nbval, so a new nbval release needs a look here.
 """
 
+import itertools
+import tempfile
 import time
 from queue import Empty
 
 import nbval.kernel
 import pytest
+from jupyter_client.manager import KernelManager
 from nbval.plugin import IPyNbCell, IPyNbFile
 
 NEVER_COMPARED = ("stderr", "image/svg+xml", "application/vnd.jupyter.widget-view+json")
 DISPLAY_UPDATES = ("clear_output", "update_display_data")
+SOCKETS = tempfile.TemporaryDirectory(prefix="nbval-")
+NUMBERS = itertools.count()
 broken_notebooks = set()
 
 
@@ -55,6 +60,12 @@ def get_message_but_display_updates(self, stream, timeout=None):
             return message
 
 
+def manager_on_a_socket(**options):
+    """Kernels that start at the same time may draw the same TCP port, and then one dies."""
+    return KernelManager(transport="ipc", ip=f"{SOCKETS.name}/{next(NUMBERS)}", **options)
+
+
+nbval.kernel.KernelManager = manager_on_a_socket
 nbval.kernel.RunningKernel.execute_cell_input = execute_with_history
 nbval.kernel.RunningKernel.await_reply = await_reply_or_death
 nbval.kernel.RunningKernel.get_message = get_message_but_display_updates
