@@ -1,11 +1,13 @@
 """Rewinding: back to earlier weights under the masks of today (notebooks 03, 11)."""
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
+from prunelab.data import Split
 from prunelab.pruning import (
     get_masks,
     kept_weights,
@@ -13,6 +15,7 @@ from prunelab.pruning import (
     prunable_layers,
     set_mask,
 )
+from prunelab.training import evaluate
 
 State = dict[str, Tensor]
 
@@ -116,6 +119,64 @@ def reinitialize(model: nn.Module, seed: int) -> nn.Module:
                     if module.bias is not None:
                         nn.init.zeros_(module.bias)
     return weight_rewinding(model, snapshot(fresh))
+
+
+@torch.no_grad()
+def error_barrier(
+    a: nn.Module,
+    b: nn.Module,
+    split: Split,
+    points: int = 9,
+    repair: Callable[[nn.Module], object] | None = None,
+) -> float:
+    r"""How much the error rises on the straight line between two networks.
+
+    $$B = \max_{0 < \lambda < 1} E\big(\lambda w_a + (1 - \lambda) w_b\big)
+    - \tfrac{1}{2} \big(E(w_a) + E(w_b)\big) \tag{3.2}$$
+
+    with $E$ the share of images classified wrongly. Two runs from one starting point that differ
+    in the order of the images alone, and have no barrier, ended in one basin: training from there
+    is called *stable*. Buffers are interpolated too.
+
+    Args:
+        a, b: two networks of one architecture, with the same masks if they are masked.
+        split: the images, such as `data.test`.
+        points: values of $\lambda$ between 0 and 1, evenly spaced.
+        repair: called with every network in between before it is evaluated, for instance to
+            recalibrate its BatchNorm layers.
+
+    Returns:
+        The barrier as a fraction; about 0, or slightly below, where there is none.
+
+    Raises:
+        ValueError: another architecture or other masks, or no point.
+
+    Source: Frankle et al. (2020), arXiv:1912.05671.
+    """
+    if points < 1:
+        raise ValueError(f"points={points} must be at least 1")
+    state_a, state_b = a.state_dict(), b.state_dict()
+    if {n: t.shape for n, t in state_a.items()} != {n: t.shape for n, t in state_b.items()}:
+        raise ValueError("a and b are of different architectures, or one of them has no masks")
+    if any(not torch.equal(mask, get_masks(b)[name]) for name, mask in get_masks(a).items()):
+        raise ValueError("a and b have different masks; the line between them has neither's")
+    between = copy.deepcopy(a)
+    errors = []
+    for i in range(1, points + 1):
+        share = i / (points + 1)
+        between.load_state_dict(
+            {
+                name: torch.lerp(state_b[name], tensor, share)
+                if tensor.is_floating_point()
+                else tensor
+                for name, tensor in state_a.items()
+            }
+        )
+        if repair is not None:
+            repair(between)
+        errors.append(1 - evaluate(between, split).accuracy)
+    ends = [1 - evaluate(network, split).accuracy for network in (a, b)]
+    return max(errors) - sum(ends) / 2
 
 
 def _without_masks(state: State) -> State:

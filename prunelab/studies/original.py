@@ -1,0 +1,102 @@
+"""Dense networks by SGD on a step schedule, with their weights on the way (notebooks 02-04, 08).
+
+Rewinding needs the weights at iteration k, and a learning rate that falls in steps. So these
+networks are trained for the studies of recovery: for fewer epochs than those of `dense`, since
+each of them is retrained hundreds of times.
+"""
+
+from functools import partial
+
+import pandas as pd
+from torch import nn
+
+from prunelab.data import load_data
+from prunelab.finetuning import learning_rate_rewinding
+from prunelab.models import lenet300, small_convnet
+from prunelab.rewinding import State, snapshot
+from prunelab.sweep import load_results, remember
+from prunelab.training import evaluate, fit
+
+BUILD = {"lenet300": lenet300, "half_convnet": partial(small_convnet, width=8)}
+STEPS = {"lenet300": 2150, "half_convnet": 1290}  # 5 and 3 epochs of 430 steps
+LEARNING_RATES = {"lenet300": (0.01, 0.03, 0.1), "half_convnet": (0.03, 0.1, 0.3)}
+MOMENTS = {"start": 0.0, "early": 0.02, "late": 0.1, "end": 1.0}
+"""Shares of the training after which the weights are kept."""
+
+
+def grid(seeds: int) -> list[dict]:
+    return [
+        {"network": network, "learning_rate": learning_rate, "seed": seed}
+        for network in BUILD
+        for learning_rate in LEARNING_RATES[network]
+        for seed in range(seeds)
+    ]
+
+
+def measure(network: str, learning_rate: float, seed: int) -> list[dict]:
+    return remember(train, network=network, learning_rate=learning_rate, seed=seed)[0]
+
+
+def moment(network: str, name: str) -> int:
+    """The step of a moment of training."""
+    return round(MOMENTS[name] * STEPS[network])
+
+
+def train(network: str, learning_rate: float, seed: int) -> tuple[list[dict], dict[str, State]]:
+    """Train from scratch; return the rows and the weights at every moment."""
+    data = load_data()
+    model = BUILD[network](seed=seed)
+    optimizer, scheduler = learning_rate_rewinding(model, STEPS[network], lr=learning_rate)
+    states, reached = {"start": snapshot(model)}, 0
+    for i, name in enumerate(list(MOMENTS)[1:]):
+        fit(
+            model,
+            data,
+            steps=moment(network, name) - reached,
+            optimizer=optimizer,
+            scheduler=scheduler,
+            seed=10 * seed + i,
+            eval_splits=(),
+            progress=False,
+        )
+        states[name], reached = snapshot(model), moment(network, name)
+    rows = [
+        {
+            "network": network,
+            "learning_rate": learning_rate,
+            "seed": seed,
+            "steps": STEPS[network],
+            "split": split,
+            **evaluate(model, getattr(data, split))._asdict(),
+        }
+        for split in ("valid", "test")
+    ]
+    return rows, states
+
+
+def best_learning_rate(network: str, table: pd.DataFrame | None = None) -> float:
+    """The learning rate with the highest mean validation accuracy."""
+    table = load_results("original") if table is None else table
+    rows = table[(table["network"] == network) & (table["split"] == "valid")]
+    return float(rows.groupby("learning_rate")["accuracy"].mean().idxmax())
+
+
+def networks(seeds: int) -> list[dict]:
+    """The grid of a study that starts from these networks, at their best learning rates."""
+    return [
+        {"network": network, "learning_rate": best_learning_rate(network), "seed": seed}
+        for network in BUILD
+        for seed in range(seeds)
+    ]
+
+
+def weights_on_the_way(network: str, learning_rate: float, seed: int) -> dict[str, State]:
+    """The weights at every moment of training, from the cache if it has been done here before."""
+    return remember(train, network=network, learning_rate=learning_rate, seed=seed)[1]
+
+
+def dense_network(network: str, learning_rate: float, seed: int) -> nn.Module:
+    """The network at the end of its training."""
+    model = BUILD[network]()
+    model.load_state_dict(weights_on_the_way(network, learning_rate, seed)["end"])
+    return model.eval()

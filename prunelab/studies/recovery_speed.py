@@ -1,0 +1,95 @@
+"""Steps and seconds until a pruned network is back, with a teacher and without (notebook 02)."""
+
+import pandas as pd
+import torch
+
+from prunelab.data import load_data
+from prunelab.distillation import distill
+from prunelab.pruning import apply_filter_pruning, apply_global_pruning
+from prunelab.studies.original import dense_network, networks
+from prunelab.training import evaluate, fit
+
+TARGET = 0.99
+"""Of the dense network's validation accuracy."""
+EVERY = 10
+"""Steps between two looks at the validation accuracy."""
+LIMIT = {"lenet300": 1290, "half_convnet": 430}
+DAMAGE = {
+    "lenet300": (("weights", 0.8), ("weights", 0.95), ("weights", 0.98)),
+    "half_convnet": (("weights", 0.5), ("weights", 0.8), ("weights", 0.9), ("filters", 0.25)),
+}
+RATES = (0.03, 0.1, 0.3, 1.0)
+"""Constant learning rates, as shares of the one the dense network was trained with."""
+
+
+def grid(seeds: int) -> list[dict]:
+    return [
+        {**start, "pruned": pruned, "amount": amount, "loss": loss, "rate": rate}
+        for start in networks(seeds)
+        for pruned, amount in DAMAGE[start["network"]]
+        for loss in ("labels", "distillation")
+        for rate in RATES
+    ]
+
+
+def measure(
+    network: str,
+    learning_rate: float,
+    seed: int,
+    pruned: str,
+    amount: float,
+    loss: str,
+    rate: float,
+) -> list[dict]:
+    data = load_data()
+    dense = dense_network(network, learning_rate, seed)
+    target = TARGET * evaluate(dense, data.valid).accuracy
+    criterion = distill(dense) if loss == "distillation" else None  # keeps a copy of `dense`
+    model = prune_network(dense, pruned, amount)
+    optimizer = torch.optim.SGD(model.parameters(), rate * learning_rate, momentum=0.9, fused=True)
+    steps, seconds, accuracy = 0, 0.0, evaluate(model, data.valid).accuracy
+    while accuracy < target and steps < LIMIT[network]:
+        history = fit(
+            model,
+            data,
+            steps=EVERY,
+            optimizer=optimizer,
+            loss=criterion,
+            seed=1000 * seed + steps // EVERY,
+            progress=False,
+        )
+        steps += EVERY
+        seconds += history["seconds"].iloc[-1]
+        accuracy = history["accuracy"].iloc[-1]
+    return [
+        {
+            "network": network,
+            "seed": seed,
+            "pruned": pruned,
+            "amount": amount,
+            "loss": loss,
+            "rate": rate,
+            "reached": accuracy >= target,
+            "steps": steps,
+            "seconds": seconds,
+            "valid_accuracy": accuracy,
+            "test_accuracy": evaluate(model, data.test).accuracy,
+        }
+    ]
+
+
+def prune_network(model, pruned: str, amount: float):
+    if pruned == "filters":
+        return apply_filter_pruning(model, amount)
+    return apply_global_pruning(model, sparsity=amount)
+
+
+def tuned(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows at the learning rate that gets each loss there in the fewest steps on average.
+
+    A run that did not arrive counts with the steps it was given.
+    """
+    by = ["network", "pruned", "amount", "loss"]
+    mean = table.groupby([*by, "rate"], sort=False)["steps"].mean().reset_index()
+    best = mean.loc[mean.groupby(by, sort=False)["steps"].idxmin(), [*by, "rate"]]
+    return table.merge(best, on=[*by, "rate"])

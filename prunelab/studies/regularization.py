@@ -1,0 +1,94 @@
+"""Training with an L1 or L2 penalty, then pruning, before and after retraining (notebook 10)."""
+
+import copy
+import warnings
+
+import pandas as pd
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from prunelab.data import Data, load_data
+from prunelab.models import lenet300
+from prunelab.pruning import LayerCollapse, apply_global_pruning, weight_penalty
+from prunelab.training import evaluate, fit
+
+STRENGTHS = {"none": (0.0,), "l1": (3e-6, 1e-5, 3e-5), "l2": (3e-5, 1e-4, 3e-4)}
+SPARSITIES = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98)
+TRAIN_STEPS, RETRAIN_STEPS = 2150, 430
+TRAIN_RATE, RETRAIN_RATE = 1e-3, 3e-4
+
+
+def grid(seeds: int) -> list[dict]:
+    return [
+        {"penalty": penalty, "strength": strength, "seed": seed}
+        for penalty, strengths in STRENGTHS.items()
+        for strength in strengths
+        for seed in range(seeds)
+    ]
+
+
+def measure(penalty: str, strength: float, seed: int) -> list[dict]:
+    data = load_data()
+    dense = lenet300(seed=seed)
+    train(dense, data, penalty, strength, TRAIN_STEPS, TRAIN_RATE, seed)
+    rows = []
+    for sparsity in SPARSITIES:
+        pruned = copy.deepcopy(dense)
+        with warnings.catch_warnings():  # an emptied layer is a result here
+            warnings.simplefilter("ignore", LayerCollapse)
+            apply_global_pruning(pruned, sparsity=sparsity)
+        networks = {("", 0.0): pruned}
+        for retrained_with, its_strength in retraining(penalty, strength):
+            model = copy.deepcopy(pruned)
+            train(
+                model, data, retrained_with, its_strength, RETRAIN_STEPS, RETRAIN_RATE, 1000 + seed
+            )
+            networks[retrained_with, its_strength] = model
+        for (retrained_with, its_strength), model in networks.items():
+            row = {"network": "lenet300", "seed": seed, "penalty": penalty, "strength": strength}
+            row |= {"sparsity": sparsity, "retraining": retrained_with or "before"}
+            row["retraining_strength"] = its_strength
+            for split in ("valid", "test"):
+                row[f"{split}_accuracy"] = evaluate(model, getattr(data, split)).accuracy
+            rows.append(row)
+    return rows
+
+
+def retraining(penalty: str, strength: float) -> list[tuple[str, float]]:
+    """The penalties to retrain with: its own, and after L1 also the middle strength of L2."""
+    crossed = [("l2", STRENGTHS["l2"][1])] if penalty == "l1" else []
+    return [(penalty, strength), *crossed]
+
+
+def train(
+    model: nn.Module,
+    data: Data,
+    penalty: str,
+    strength: float,
+    steps: int,
+    learning_rate: float,
+    seed: int,
+) -> None:
+    def loss(outputs, labels):
+        return F.cross_entropy(outputs, labels) + strength * weight_penalty(model, penalty)
+
+    fit(
+        model,
+        data,
+        steps=steps,
+        optimizer=lambda parameters: torch.optim.Adam(parameters, learning_rate, fused=True),
+        scheduler=lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
+        loss=None if penalty == "none" else loss,
+        seed=seed,
+        eval_splits=(),
+        progress=False,
+    )
+
+
+def tuned(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows at the strength with the best mean validation accuracy at each sparsity."""
+    by = ["penalty", "retraining", "sparsity"]
+    mean = table.groupby([*by, "strength"], sort=False)["valid_accuracy"].mean().reset_index()
+    best = mean.loc[mean.groupby(by, sort=False)["valid_accuracy"].idxmax(), [*by, "strength"]]
+    return table.merge(best, on=[*by, "strength"])

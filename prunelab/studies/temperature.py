@@ -1,0 +1,57 @@
+"""How much temperature and alpha of distillation matter (notebook 02)."""
+
+from prunelab.data import load_data
+from prunelab.distillation import distill
+from prunelab.finetuning import get_finetune_optimizer
+from prunelab.pruning import apply_global_pruning
+from prunelab.studies.original import dense_network, networks
+from prunelab.training import evaluate, fit
+
+SPARSITY = 0.95
+STEPS = 430
+RATE = 0.3
+"""Of the learning rate the dense network was trained with; it falls along a cosine."""
+TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
+ALPHAS = (0.0, 0.1, 0.5, 0.9, 1.0)
+
+
+def grid(seeds: int) -> list[dict]:
+    return [
+        {**start, "T": T, "alpha": alpha}
+        for start in networks(seeds)
+        if start["network"] == "lenet300"
+        for T in TEMPERATURES
+        for alpha in ALPHAS
+    ]
+
+
+def measure(network: str, learning_rate: float, seed: int, T: float, alpha: float) -> list[dict]:
+    data = load_data()
+    dense = dense_network(network, learning_rate, seed)
+    loss = distill(dense, T, alpha)
+    model = apply_global_pruning(dense, sparsity=SPARSITY)
+    optimizer, scheduler = get_finetune_optimizer(model, STEPS, lr=RATE * learning_rate)
+    fit(
+        model,
+        data,
+        steps=STEPS,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        loss=loss,
+        seed=seed,
+        eval_splits=(),
+        progress=False,
+    )
+    return [
+        {
+            "network": network,
+            "seed": seed,
+            "sparsity": SPARSITY,
+            "steps": STEPS,
+            "T": T,
+            "alpha": alpha,
+            "split": split,
+            **evaluate(model, getattr(data, split))._asdict(),
+        }
+        for split in ("valid", "test")
+    ]
