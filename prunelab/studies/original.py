@@ -18,8 +18,8 @@ from prunelab.sweep import load_results, remember
 from prunelab.training import evaluate, fit
 
 BUILD = {"lenet300": lenet300, "half_convnet": partial(small_convnet, width=8)}
-STEPS = {"lenet300": 2150, "half_convnet": 1290}  # 5 and 3 epochs of 430 steps
-LEARNING_RATES = {"lenet300": (0.01, 0.03, 0.1), "half_convnet": (0.03, 0.1, 0.3)}
+STEPS = {"lenet300": 2150, "half_convnet": 1720}  # 5 and 4 epochs of 430 steps
+LEARNING_RATES = {"lenet300": (0.01, 0.03, 0.1), "half_convnet": (0.1, 0.3, 1.0)}
 MOMENTS = {"start": 0.0, "early": 0.02, "late": 0.1, "end": 1.0}
 """Shares of the training after which the weights are kept."""
 
