@@ -13,12 +13,13 @@ TARGET = 0.99
 """Of the dense network's validation accuracy."""
 EVERY = 10
 """Steps between two looks at the validation accuracy."""
-LIMIT = {"lenet300": 1290, "half_convnet": 430}
+LIMIT = {"lenet300": 2150, "half_convnet": 430}
+"""Steps after which a run is given up."""
 DAMAGE = {
-    "lenet300": (("weights", 0.8), ("weights", 0.95), ("weights", 0.98)),
-    "half_convnet": (("weights", 0.5), ("weights", 0.8), ("weights", 0.9), ("filters", 0.25)),
+    "lenet300": (("weights", 0.8), ("weights", 0.9), ("weights", 0.95)),
+    "half_convnet": (("weights", 0.5), ("weights", 0.7), ("weights", 0.8), ("filters", 0.25)),
 }
-RATES = (0.03, 0.1, 0.3, 1.0)
+RATES = {"lenet300": (0.1, 0.3, 1.0, 3.0), "half_convnet": (0.03, 0.1, 0.3)}
 """Constant learning rates, as shares of the one the dense network was trained with."""
 
 
@@ -28,7 +29,7 @@ def grid(seeds: int) -> list[dict]:
         for start in networks(seeds)
         for pruned, amount in DAMAGE[start["network"]]
         for loss in ("labels", "distillation")
-        for rate in RATES
+        for rate in RATES[start["network"]]
     ]
 
 
