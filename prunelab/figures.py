@@ -334,6 +334,157 @@ def speed_against_density(table: pd.DataFrame) -> Picture:
         )
 
 
+def measured(
+    table: pd.DataFrame,
+    x: str,
+    y: str,
+    by: str,
+    *,
+    panel: str | None = None,
+    scale: str = "linear",
+    reference: float | None = None,
+    percent: bool = True,
+    title: str = "",
+    xlabel: str | None = None,
+    ylabel: str | None = None,
+) -> Picture:
+    """Any quantity against any other: mean and 95 % interval over seeds, a line a method.
+
+    Args:
+        table: one row a measurement; intervals are drawn where there are several a point.
+        x, y: the columns to draw.
+        by: the column that makes the lines.
+        panel: a column that makes panels side by side, sharing the vertical axis.
+        scale: of the horizontal axis: "linear", "log", "symlog" (for steps from 0) or "density".
+        reference: a dashed horizontal line, such as the dense network's accuracy.
+        percent: whether `y` is a fraction to be shown in percent.
+        title, xlabel, ylabel: words; the columns' names where they are not given.
+    """
+    xlabel, ylabel = xlabel or x.replace("_", " "), ylabel or y.replace("_", " ")
+    groups = [("", table)] if panel is None else list(table.groupby(panel, sort=False))
+    lines = list(table[by].unique())
+    ends = []
+    with _canvas(columns=len(groups), height=3.6, sharey=True) as (figure, (panels,)):
+        for ax, (name, rows_of_panel) in zip(panels, groups, strict=True):
+            for line, rows in mean_interval(rows_of_panel, [by, x], y).groupby(by, sort=False):
+                rows = rows.sort_values(x)
+                _interval_line(ax, rows[x], rows, lines.index(line) % len(COLORS), str(line))
+                end = rows["mean"].iloc[-1]
+                ends.append(f"{name} {line} {end:.1%}" if percent else f"{name} {line} {end:.3g}")
+            if reference is not None:
+                ax.axhline(reference, color=THEMES[theme]["ink"], linewidth=0.8, linestyle="--")
+            _scale(ax, scale, rows_of_panel[x])
+            ax.set(xlabel=xlabel, title=name or title)
+            if percent:
+                ax.yaxis.set_major_formatter(_percent)
+        panels[0].set_ylabel(ylabel)
+        if panel and title:
+            figure.suptitle(title, x=0.01, ha="left", size=10)
+        _legend(panels[0])
+        several = table.groupby([by, x, *([panel] if panel else [])])[y].count().max()
+        bands = f" Bands are 95 % intervals over {several} runs." if several > 1 else ""
+        return Picture(
+            figure,
+            f"{title} {ylabel} against {xlabel}. At the right end: "
+            f"{', '.join(end.strip() for end in ends)}.{bands}".strip(),
+        )
+
+
+def differences(table: pd.DataFrame, title: str, xlabel: str) -> Picture:
+    """Effects with their 95 % intervals, one below the other, and the line of no effect.
+
+    Args:
+        table: the columns `label`, `mean`, `low`, `high`, such as `paired_difference` gives; and
+            `source`, if they come from several (ours and a paper's).
+    """
+    sources = list(table["source"].unique()) if "source" in table else [""]
+    with _canvas(height=0.9 + 0.27 * len(table)) as (figure, ((ax,),)):
+        ax.axvline(0, color=THEMES[theme]["ink"], linewidth=0.8)
+        for y, row in enumerate(table.itertuples()):
+            i = sources.index(getattr(row, "source", ""))
+            ax.plot([row.low, row.high], [y, y], color=COLORS[i])
+            ax.plot(row.mean, y, color=COLORS[i], marker=MARKERS[i], markersize=5)
+        ax.set_yticks(range(len(table)), table["label"])
+        ax.invert_yaxis()
+        ax.grid(visible=False, axis="y")
+        ax.set(xlabel=xlabel, title=title)
+        for i, source in enumerate(sources):
+            if source:
+                ax.plot([], [], color=COLORS[i], marker=MARKERS[i], label=source)
+        if len(sources) > 1:
+            _legend(ax)
+        seen = "; ".join(
+            f"{row.label} {row.mean:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"
+            for row in table.itertuples()
+        )
+        return Picture(figure, f"{title} {xlabel}, mean and 95 % interval: {seen}.")
+
+
+def class_probabilities(table: pd.DataFrame, title: str) -> Picture:
+    """Probabilities of one image's classes, a bar a class.
+
+    Args:
+        table: the columns `class` and `probability`.
+    """
+    with _canvas(height=2.8) as (figure, ((ax,),)):
+        ax.bar(table["class"], table["probability"], color=COLORS[0])
+        for x, value in enumerate(table["probability"]):
+            ax.text(x, value, f"{value:.1%}", ha="center", va="bottom", size=7)
+        ax.tick_params(axis="x", labelrotation=35)
+        ax.grid(visible=False, axis="x")
+        ax.yaxis.set_major_formatter(_percent)
+        ax.set(ylim=(0, 1.1), ylabel="probability", title=title)
+        top = table.nlargest(2, "probability")
+        seen = " and ".join(f"{row['class']} {row['probability']:.1%}" for _, row in top.iterrows())
+        return Picture(figure, f"{title}: bars of ten class probabilities, led by {seen}.")
+
+
+def scatter(
+    table: pd.DataFrame, x: str, y: str, by: str, *, title: str, panel: str | None = None
+) -> Picture:
+    """Points of two columns, colored by a third, with the diagonal where both are equal."""
+    groups = [("", table)] if panel is None else list(table.groupby(panel, sort=False))
+    kinds = list(table[by].unique())
+    with _canvas(columns=len(groups), height=3.4) as (figure, (panels,)):
+        for ax, (name, rows_of_panel) in zip(panels, groups, strict=True):
+            low, high = rows_of_panel[[x, y]].min().min(), rows_of_panel[[x, y]].max().max()
+            ax.axline((low, low), (high, high), color=THEMES[theme]["faint"], zorder=0)
+            for i, kind in enumerate(kinds):
+                rows = rows_of_panel[rows_of_panel[by] == kind]
+                ax.scatter(rows[x], rows[y], 14, color=COLORS[i], marker=MARKERS[i], label=kind)
+            ax.set(xlabel=x, title=name or title)
+        panels[0].set_ylabel(y)
+        if panel:
+            figure.suptitle(title, x=0.01, ha="left", size=10)
+        _legend(panels[0])
+        counts = ", ".join(f"{(table[by] == kind).sum()} {kind}" for kind in kinds)
+        return Picture(figure, f"{title} {y} against {x}, with the diagonal: {counts}.")
+
+
+def weight_histograms(weights: dict, limit: float) -> Picture:
+    """Histograms of several networks' weights on one log axis, one outline each.
+
+    Args:
+        weights: an array of weights by name.
+        limit: the histogram goes from −limit to limit.
+    """
+    bins = np.linspace(-limit, limit, 121)
+    with _canvas(height=3.2) as (figure, ((ax,),)):
+        for i, (name, values) in enumerate(weights.items()):
+            ax.stairs(np.histogram(values, bins)[0], bins, color=COLORS[i], label=name, lw=1.6)
+        ax.set_yscale("symlog", linthresh=10)
+        ax.yaxis.set_major_locator(FixedLocator([0, 10, 100, 1000, 10000, 100000]))
+        ax.yaxis.set_minor_locator(NullLocator())
+        ax.set(xlabel="weight", ylabel="number of weights", title="How training spreads weights")
+        _legend(ax)
+        small = {name: (np.abs(values) < limit / 60).mean() for name, values in weights.items()}
+        seen = ", ".join(f"{name} {share:.0%}" for name, share in small.items())
+        return Picture(
+            figure,
+            f"Histograms of weights. Share of them nearer to 0 than {limit / 60:.3g}: {seen}.",
+        )
+
+
 def draw_all(folder: Path) -> Iterator[Path]:
     """Draw the figures of the recorded studies: PNG in both themes, PDF in the light one."""
     global theme
@@ -372,6 +523,21 @@ _percent = FuncFormatter(lambda value, _: f"{100 * value:g} %")
 def _interval_line(ax: Axes, x: pd.Series, rows: pd.DataFrame, i: int, label: str) -> None:
     ax.plot(x, rows["mean"], color=COLORS[i], marker=MARKERS[i], label=label)
     ax.fill_between(x, rows["low"], rows["high"], color=COLORS[i], alpha=0.2, linewidth=0)
+
+
+def _scale(ax: Axes, scale: str, values: pd.Series) -> None:
+    if scale == "density":
+        _density_axis(ax, 1 - values)
+        return
+    ticks = sorted(values.unique())
+    if scale == "symlog":
+        ax.set_xscale("symlog", linthresh=min(tick for tick in ticks if tick > 0))
+    elif scale == "log":
+        ax.set_xscale("log")
+    if scale != "linear" or len(ticks) <= 5:
+        ax.xaxis.set_major_locator(FixedLocator(ticks))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _density_axis(ax: Axes, sparsity: pd.Series) -> None:

@@ -15,6 +15,7 @@ from torch import nn
 
 import prunelab
 from prunelab.batchnorm import recalibrate_bn
+from prunelab.data import Split
 from prunelab.distillation import kd_loss
 from prunelab.finetuning import get_finetune_optimizer, learning_rate_rewinding
 from prunelab.gradual import sparsity_schedule
@@ -22,14 +23,16 @@ from prunelab.intervals import mean_interval
 from prunelab.models import lenet300
 from prunelab.pruning import (
     apply_global_pruning,
+    filter_norms,
     get_masks,
     l1_score,
     l2_score,
     lamp_score,
     lowest,
     make_pruning_permanent,
+    weight_penalty,
 )
-from prunelab.rewinding import snapshot, weight_rewinding
+from prunelab.rewinding import error_barrier, snapshot, weight_rewinding
 from prunelab.sparsity import CSRLinear, binary_entropy, bytes_bound, check_sparsity
 from prunelab.training import evaluate, fit, shuffled_batches
 
@@ -168,6 +171,35 @@ def rewound_weights(data):
     np.testing.assert_array_equal(layer.weight.detach().numpy(), expected)
 
 
+def error_in_numpy(weights: list[np.ndarray], x: np.ndarray, labels: np.ndarray) -> float:
+    w1, b1, w2, b2 = weights
+    winners = (np.maximum(x @ w1.T + b1, 0) @ w2.T + b2).argmax(axis=1)
+    return np.mean(winners != labels)
+
+
+@equation("3.2")
+def barrier(data):
+    rng = np.random.default_rng(1)
+    shapes = ((8, 5), (8,), (3, 8), (3,))
+    w_a, w_b = ([rng.normal(size=shape) for shape in shapes] for _ in range(2))
+    x, labels = rng.normal(size=(200, 5)), rng.integers(3, size=200)
+    networks = []
+    for weights in (w_a, w_b):
+        model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3)).double()
+        for parameter, weight in zip(model.parameters(), weights, strict=True):
+            parameter.data = torch.tensor(weight)
+        networks.append(model)
+    ends = (error_in_numpy(w_a, x, labels) + error_in_numpy(w_b, x, labels)) / 2
+    split = Split(torch.tensor(x), torch.tensor(labels))
+    for points in (1, 2, 9):
+        between = [
+            [share * a + (1 - share) * b for a, b in zip(w_a, w_b, strict=True)]
+            for share in np.arange(1, points + 1) / (points + 1)
+        ]
+        expected = max(error_in_numpy(weights, x, labels) for weights in between) - ends
+        assert error_barrier(*networks, split, points=points) == pytest.approx(expected, abs=1e-12)
+
+
 def learning_rates(optimizer, scheduler, steps: int) -> list[float]:
     lrs = []
     for _ in range(steps):
@@ -265,6 +297,27 @@ def recalibrated_statistics(data):
     variance = sum(((b - b.sum(axis=0) / 8) ** 2).sum(axis=0) / 7 for b in batches) / 3
     np.testing.assert_allclose(layer.running_mean.numpy(), mean, rtol=1e-5)
     np.testing.assert_allclose(layer.running_var.numpy(), variance, rtol=1e-5)
+
+
+@equation("10.1")
+def norms_of_filters(data):
+    w = RNG.normal(size=(5, 3, 2, 2)).astype(np.float32)
+    rows = w.astype(np.float64).reshape(5, 12)
+    for criterion, p in (("l1", 1), ("l2", 2)):
+        expected = [sum(abs(weight) ** p for weight in row) ** (1 / p) for row in rows]
+        norms = filter_norms(torch.tensor(w), criterion).numpy()
+        np.testing.assert_allclose(norms, expected, rtol=1e-12)
+
+
+@equation("10.2")
+def penalties(data):
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Linear(9, 6)).double()
+    apply_global_pruning(model, sparsity=0.4, exclude="0")
+    w = [*model[0].weight.detach().numpy().flat]
+    w += [*(model[2].weight_orig.detach().numpy() * model[2].weight_mask.numpy()).flat]
+    r1, r2 = sum(abs(weight) for weight in w), sum(weight**2 for weight in w) / 2
+    assert weight_penalty(model, "l1").item() == pytest.approx(r1, rel=1e-12)
+    assert weight_penalty(model, "l2").item() == pytest.approx(r2, rel=1e-12)
 
 
 def documented_numbers() -> Iterator[tuple[str, str]]:

@@ -82,6 +82,45 @@ def draw_speed_against_density(network, data):
     return figures.speed_against_density(table.assign(speedup=values(table)))
 
 
+def draw_measured(network, data):
+    table = grid(network=["a", "b"], method=["c", "d"], steps=[0, 10, 100], seed=range(3))
+    return figures.measured(
+        table.assign(accuracy=values(table)),
+        "steps",
+        "accuracy",
+        "method",
+        panel="network",
+        scale="symlog",
+        reference=0.9,
+        title="A title.",
+    )
+
+
+def draw_differences(network, data):
+    table = grid(label=["a", "b"], source=["measured", "published"])
+    mean = values(table)
+    return figures.differences(
+        table.assign(mean=mean, low=mean - 0.1, high=mean + 0.1), "A title.", "points"
+    )
+
+
+def draw_class_probabilities(network, data):
+    table = pd.DataFrame({"class": data.classes, "probability": np.linspace(0, 0.2, 10)})
+    return figures.class_probabilities(table, "A title")
+
+
+def draw_scatter(network, data):
+    table = grid(layer=["a", "b"], kept=["yes", "no"], x=[0.1, 0.5])
+    return figures.scatter(
+        table.assign(y=values(table)), "x", "y", "kept", title="A title.", panel="layer"
+    )
+
+
+def draw_weight_histograms(network, data):
+    weights = network.fc2.weight.detach().numpy()
+    return figures.weight_histograms({"small": weights.ravel(), "large": 2 * weights.ravel()}, 0.3)
+
+
 DRAWINGS = [value for name, value in dict(globals()).items() if name.startswith("draw_")]
 
 

@@ -3,6 +3,7 @@
 import copy
 import io
 import warnings
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -14,16 +15,21 @@ from torch.nn.utils import prune
 from prunelab.models import lenet300, small_convnet
 from prunelab.pruning import (
     LayerCollapse,
+    apply_filter_pruning,
     apply_global_pruning,
     effective_weight,
+    filter_norms,
     get_masks,
     lamp_score,
     lowest,
     make_pruning_permanent,
     prunable_layers,
+    set_mask,
+    weight_penalty,
 )
 
 CRITERIA = ("l1", "l2", "lamp", "random")
+FILTER_CRITERIA = ("l1", "l2", "random")
 SCOPES = ("global", "layerwise")
 every_rule = pytest.mark.parametrize(
     ("criterion", "scope"), [(criterion, scope) for criterion in CRITERIA for scope in SCOPES]
@@ -454,6 +460,18 @@ def half_pruned() -> nn.Module:
     return apply_global_pruning(random_network(), sparsity=0.5)
 
 
+@contextmanager
+def left_as_it_was(model: nn.Module):
+    before = copy.deepcopy(model.state_dict())
+    hooks = [list(module._forward_pre_hooks.values()) for module in model.modules()]
+    yield
+    after = model.state_dict()
+    assert after.keys() == before.keys()
+    for name in before:
+        torch.testing.assert_close(after[name], before[name], rtol=0, atol=0, equal_nan=True)
+    assert [list(module._forward_pre_hooks.values()) for module in model.modules()] == hooks
+
+
 HALF = {"sparsity": 0.5}
 
 
@@ -487,15 +505,8 @@ HALF = {"sparsity": 0.5}
 )
 def test_error_names_what_is_wrong_and_changes_nothing(make, options, message):
     model = make()
-    before = copy.deepcopy(model.state_dict())
-    hooks = [list(module._forward_pre_hooks.values()) for module in model.modules()]
-    with pytest.raises(ValueError, match=message):
+    with left_as_it_was(model), pytest.raises(ValueError, match=message):
         apply_global_pruning(model, **options)
-    after = model.state_dict()
-    assert after.keys() == before.keys()
-    for name in before:
-        torch.testing.assert_close(after[name], before[name], rtol=0, atol=0, equal_nan=True)
-    assert [list(module._forward_pre_hooks.values()) for module in model.modules()] == hooks
 
 
 def test_exclude_takes_a_plain_string():
@@ -607,3 +618,405 @@ def test_masks_are_boolean_and_named_by_layer():
 
 def test_a_dense_model_has_no_masks():
     assert get_masks(lenet300()) == {}
+
+
+def convolutions(*filters) -> nn.Sequential:
+    """Convolutions of the given filters, each a list of its weights; they need not fit."""
+    layers = []
+    for weight in filters:
+        weight = torch.as_tensor(weight, dtype=torch.float32)
+        layers.append(nn.Conv2d(1, len(weight), (1, weight.shape[1]), bias=False))
+        layers[-1].weight.data.copy_(weight.view_as(layers[-1].weight))
+    return nn.Sequential(*layers)
+
+
+@st.composite
+def convolution_networks(draw) -> nn.Sequential:
+    """One to three small layers of integer weights, so that many filters tie."""
+    layers = []
+    for _ in range(draw(st.integers(1, 3))):
+        filters, size = draw(st.integers(1, 7)), draw(st.integers(1, 3))
+        numbers = st.lists(st.integers(-2, 2), min_size=size, max_size=size)
+        layers.append(draw(st.lists(numbers, min_size=filters, max_size=filters)))
+    return convolutions(*layers)
+
+
+def convnet(seed: int = 0) -> nn.Module:
+    return small_convnet(width=4, seed=seed)
+
+
+def filter_masks(model: nn.Module, ratio: float, **options) -> dict[str, torch.Tensor]:
+    """The masks that filter pruning of a copy of the model gives."""
+    return get_masks(apply_filter_pruning(copy.deepcopy(model), ratio, **options))
+
+
+def kept_filters(masks: dict[str, torch.Tensor]) -> dict[str, list[bool]]:
+    return {name: mask.flatten(1).any(dim=1).tolist() for name, mask in masks.items()}
+
+
+def test_filter_norms_can_disagree():
+    filters = torch.tensor([[3.0, 0.0], [-2.0, 2.0]])
+    assert filter_norms(filters, "l1").tolist() == [3, 4]
+    assert filter_norms(filters, "l2").tolist() == pytest.approx([3, 8**0.5])
+
+
+def test_filter_norms_do_not_overflow_in_half_precision():
+    filters = torch.full((2, 1000), 300.0, dtype=torch.float16)
+    assert filter_norms(filters, "l1").tolist() == [300_000] * 2
+    assert filter_norms(filters, "l2").tolist() == pytest.approx([300 * 1000**0.5] * 2)
+
+
+def test_filter_norms_are_free_of_gradient_history():
+    assert not filter_norms(nn.Conv2d(2, 3, 3).weight).requires_grad
+
+
+def test_filter_norms_know_two_criteria():
+    with pytest.raises(ValueError, match='criterion=\'random\' is unknown; choose "l1" or "l2"'):
+        filter_norms(torch.ones(2, 2), "random")
+
+
+@pytest.mark.parametrize("criterion", FILTER_CRITERIA)
+@given(model=convolution_networks(), ratio=fractions)
+def test_every_layer_loses_exactly_its_share_of_filters(model, ratio, criterion):
+    targets = {name: round(ratio * len(layer.weight)) for name, layer in model.named_children()}
+    zero = {name: layer.weight.flatten(1).eq(0).all(1) for name, layer in model.named_children()}
+    if all(zero[name].sum() <= target < len(zero[name]) for name, target in targets.items()):
+        kept = kept_filters(filter_masks(model, ratio, criterion=criterion))
+        assert {name: flags.count(False) for name, flags in kept.items()} == targets
+    else:
+        with left_as_it_was(model), pytest.raises(ValueError, match="at least one must stay"):
+            apply_filter_pruning(model, ratio, criterion=criterion)
+
+
+@pytest.mark.parametrize(("criterion", "kept"), [("l1", [False, True]), ("l2", [True, False])])
+def test_filters_of_the_lowest_norm_go(criterion, kept):
+    model = convolutions([[3, 0], [-2, 2]])
+    assert kept_filters(filter_masks(model, 0.5, criterion=criterion)) == {"0": kept}
+
+
+def test_filters_are_ranked_by_l1_unless_told_otherwise():
+    assert kept_filters(filter_masks(convolutions([[3, 0], [-2, 2]]), 0.5)) == {"0": [False, True]}
+
+
+def test_filters_are_ranked_within_their_layer():
+    masks = filter_masks(convolutions([[1], [2]], [[30], [40]]), 0.5)
+    assert kept_filters(masks) == {"0": [False, True], "1": [False, True]}
+
+
+def test_among_equal_filters_the_first_go():
+    masks = filter_masks(convolutions([[1, 2], [-2, 1], [0.5, 0], [2, -1]]), 0.5)
+    assert kept_filters(masks) == {"0": [False, True, False, True]}
+
+
+@pytest.mark.parametrize("criterion", FILTER_CRITERIA)
+def test_filters_are_masked_whole(criterion):
+    for mask in filter_masks(convnet(), 0.4, criterion=criterion).values():
+        share = mask.flatten(1).double().mean(dim=1)
+        assert set(share.tolist()) == {0, 1}
+
+
+def test_filter_pruning_masks_convolutions_alone():
+    model = convnet()
+    assert apply_filter_pruning(model, 0.5) is model
+    masks = [name for name in model.state_dict() if name.endswith("_mask")]
+    assert masks == [f"{name}.weight_mask" for name in ("conv1", "conv2", "conv3")]
+    dense = convnet().state_dict()
+    for name, tensor in model.state_dict().items():
+        if not name.endswith("_mask"):
+            assert torch.equal(tensor, dense[name.removesuffix("_orig")])
+
+
+@pytest.mark.parametrize("exclude", ["conv2", ("conv2",)])
+def test_filters_of_excluded_layers_stay(exclude):
+    assert set(filter_masks(convnet(), 0.5, exclude=exclude)) == {"conv1", "conv3"}
+
+
+def test_a_layer_too_small_for_the_ratio_can_be_excluded():
+    masks = filter_masks(convolutions([[1], [2], [3]], [[3]]), 0.6, exclude="1")
+    assert kept_filters(masks) == {"0": [False, False, True]}
+
+
+def test_weights_masked_before_stay_masked():
+    model = apply_global_pruning(convnet(), sparsity=0.5)
+    before = get_masks(model)
+    apply_filter_pruning(model, 0.5)
+    after = get_masks(model)
+    assert is_subset(after, before)
+    for name in ("conv1", "conv2", "conv3"):
+        kept = after[name].flatten(1).any(dim=1)
+        assert torch.equal(after[name][kept], before[name][kept])
+    assert torch.equal(after["fc"], before["fc"])
+
+
+def test_zeros_without_a_mask_are_masked():
+    masks = filter_masks(convolutions([[1, 1], [0, 3]]), 0.5)
+    assert masks["0"].flatten(1).tolist() == [[False, False], [False, True]]
+
+
+@pytest.mark.parametrize("criterion", FILTER_CRITERIA)
+def test_masked_filters_count_first(criterion):
+    model = apply_filter_pruning(convnet(), 0.25, criterion=criterion)
+    before = get_masks(model)
+    for name in before:
+        layer = model.get_submodule(name)
+        layer.weight_orig.data[~before[name]] = 1000.0
+    apply_filter_pruning(model, 0.5, criterion=criterion, seed=1)
+    assert is_subset(get_masks(model), before)
+    for flags in kept_filters(get_masks(model)).values():
+        assert flags.count(False) == len(flags) / 2
+
+
+@pytest.mark.parametrize("criterion", FILTER_CRITERIA)
+def test_permanently_pruned_filters_count_first(criterion):
+    model = apply_filter_pruning(convnet(), 0.25, criterion=criterion)
+    before = get_masks(model)
+    apply_filter_pruning(make_pruning_permanent(model), 0.5, criterion=criterion, seed=1)
+    assert is_subset(get_masks(model), before)
+
+
+def test_a_filter_with_one_weight_left_is_not_masked_yet():
+    model = convolutions([[1, 0, 0], [5, 5, 5], [7, 7, 7], [9, 9, 9]])
+    mask = torch.tensor([[1, 0, 0], [0, 0, 0], [1, 1, 1], [1, 1, 1]])
+    set_mask(model[0], mask.view(4, 1, 1, 3))
+    kept = kept_filters(filter_masks(model, 0.25))
+    assert kept == {"0": [True, False, True, True]}
+
+
+def test_ratios_do_not_compound():
+    model = convnet()
+    for ratio in (0.25, 0.5, 0.5, 0.75):
+        apply_filter_pruning(model, ratio)
+    for flags in kept_filters(get_masks(model)).values():
+        assert flags.count(False) == 0.75 * len(flags)
+
+
+def test_filter_norms_are_free_of_hidden_weights():
+    model = convolutions([[3, 3], [2, 1000]])
+    set_mask(model[0], torch.tensor([[1, 1], [1, 0]]).view(2, 1, 1, 2))
+    assert kept_filters(filter_masks(model, 0.5)) == {"0": [True, False]}
+
+
+def test_random_filters_are_reproducible():
+    first, again, other = (
+        filter_masks(convnet(), 0.5, criterion="random", seed=seed) for seed in (3, 3, 4)
+    )
+    assert same(first, again)
+    assert not same(first, other)
+
+
+def test_random_filters_differ_from_layer_to_layer():
+    model = convolutions([[1]] * 20, [[1]] * 20)
+    kept = kept_filters(filter_masks(model, 0.5, criterion="random"))
+    assert kept["0"] != kept["1"]
+
+
+def test_random_filters_do_not_depend_on_the_weights():
+    rule = {"ratio": 0.5, "criterion": "random"}
+    assert same(filter_masks(convnet(0), **rule), filter_masks(convnet(1), **rule))
+
+
+def test_random_filters_leave_the_global_random_state_alone():
+    before = torch.get_rng_state()
+    filter_masks(convnet(), 0.5, criterion="random", seed=3)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def train_a_step(model: nn.Module) -> None:
+    x = torch.randn(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model.train()(x).square().mean().backward()
+    optimizer.step()
+
+
+def test_masked_filters_stay_away_in_training():
+    model = apply_filter_pruning(convnet(), 0.5)
+    masks, before = get_masks(model), copy.deepcopy(model.state_dict())
+    train_a_step(model)
+    for name, mask in masks.items():
+        weight = effective_weight(model.get_submodule(name))
+        assert torch.equal(weight != 0, mask)
+        assert not torch.equal(weight[mask], before[f"{name}.weight_orig"][mask])
+
+
+def test_training_a_copy_leaves_the_model_with_masked_filters_alone():
+    model = apply_filter_pruning(convnet(), 0.5)
+    with left_as_it_was(model):
+        train_a_step(copy.deepcopy(model))
+
+
+def test_model_in_a_graph_can_be_copied_after_filter_pruning():
+    model = apply_filter_pruning(convnet(), 0.25)
+    train_a_step(model)
+    copy.deepcopy(apply_filter_pruning(model, 0.5))
+
+
+def test_filter_norms_are_those_of_now():
+    model = convolutions([[3], [2]])
+    set_mask(model[0], torch.ones(2, 1, 1, 1))
+    model[0].weight_orig.data[1] = 4.0
+    assert kept_filters(filter_masks(model, 0.5)) == {"0": [False, True]}
+
+
+def test_weight_is_up_to_date_right_after_filter_pruning():
+    model = apply_filter_pruning(apply_filter_pruning(convnet(), 0.25), 0.5)
+    for name, mask in get_masks(model).items():
+        layer = model.get_submodule(name)
+        assert torch.equal(layer.weight, layer.weight_orig * mask)
+
+
+@pytest.mark.parametrize(
+    ("layer", "filters"),
+    [(nn.Conv1d(3, 8, 3), 8), (nn.Conv3d(2, 4, 3), 4), (nn.Conv2d(6, 6, 3), 6)],
+)
+def test_filters_of_other_convolutions(layer, filters):
+    masks = filter_masks(nn.Sequential(layer), 0.5)
+    assert kept_filters(masks)["0"].count(False) == filters / 2
+
+
+def broken_convnet(value: float) -> nn.Module:
+    model = convnet()
+    model.conv3.weight.data[3, 2, 1, 0] = value
+    return model
+
+
+def sharing_convolutions() -> nn.Module:
+    model = convolutions([[1], [2]], [[1], [2]])
+    model[1].weight = model[0].weight
+    return model
+
+
+CONVOLUTIONS = ("conv1", "conv2", "conv3")
+
+
+@pytest.mark.parametrize(
+    ("make", "ratio", "options", "message"),
+    [
+        (convnet, 1.0, {}, "ratio=1.0 must be a fraction"),
+        (convnet, 1, {}, "ratio=1 must be a fraction"),
+        (convnet, 50, {}, "ratio=50 must be a fraction.*write 0.5 for 50 %"),
+        (convnet, -0.1, {}, "ratio=-0.1 must be a fraction"),
+        (convnet, float("nan"), {}, "ratio=nan must be a fraction"),
+        (convnet, 0.5, {"criterion": "lamp"}, "criterion='lamp' is unknown"),
+        (convnet, 0.5, {"criterion": None}, "criterion=None is unknown"),
+        (convnet, 0.5, {"exclude": "conv9"}, "exclude='conv9' is no layer"),
+        (convnet, 0.5, {"exclude": CONVOLUTIONS}, "model has no layer to prune"),
+        (lambda: lenet300(seed=0), 0.5, {}, "model has no layer to prune"),
+        (lambda: broken_convnet(float("nan")), 0.5, {}, "layer 'conv3' has a weight that is NaN"),
+        (lambda: broken_convnet(float("inf")), 0.5, {}, "layer 'conv3' has a weight that is NaN"),
+        (sharing_convolutions, 0.5, {}, "layer '0' shares its weight with another"),
+        (
+            lambda: convolutions([[1], [2], [3]], [[1]]),
+            0.6,
+            {},
+            "ratio=0.6 would mask 1 of the 1 filters of layer '1', of which 0 are masked already",
+        ),
+        (convnet, 0.99, {}, "would mask 4 of the 4 filters of layer 'conv1'"),
+        (
+            lambda: apply_filter_pruning(convnet(), 0.5),
+            0.25,
+            {},
+            "would mask 1 of the 4 filters of layer 'conv1', of which 2 are masked already",
+        ),
+    ],
+)
+def test_filter_pruning_says_what_is_wrong_and_changes_nothing(make, ratio, options, message):
+    model = make()
+    with left_as_it_was(model), pytest.raises(ValueError, match=message):
+        apply_filter_pruning(model, ratio, **options)
+
+
+@pytest.mark.parametrize("ratio", [None, "0.5"])
+def test_a_ratio_that_is_no_number_changes_nothing(ratio):
+    model = convnet()
+    with left_as_it_was(model), pytest.raises((TypeError, ValueError)):
+        apply_filter_pruning(model, ratio)
+
+
+def gradients(model: nn.Module, criterion: str) -> dict[str, torch.Tensor]:
+    model.zero_grad()
+    weight_penalty(model, criterion).backward()
+    return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+def test_gradient_of_the_l1_penalty_is_the_sign():
+    model = convnet()
+    for name, gradient in gradients(model, "l1").items():
+        assert torch.equal(gradient, model.get_parameter(name).sign())
+
+
+def test_gradient_of_the_l2_penalty_is_the_weight():
+    model = convnet()
+    for name, gradient in gradients(model, "l2").items():
+        assert torch.equal(gradient, model.get_parameter(name))
+
+
+@pytest.mark.parametrize("criterion", ["l1", "l2"])
+def test_penalty_is_on_weights_of_convolution_and_linear_layers_alone(criterion):
+    layers = (*CONVOLUTIONS, "fc")
+    assert set(gradients(convnet(), criterion)) == {f"{name}.weight" for name in layers}
+
+
+@pytest.mark.parametrize("criterion", ["l1", "l2"])
+def test_penalty_has_no_gradient_at_masked_weights(criterion):
+    model = apply_global_pruning(convnet(), sparsity=0.5)
+    masks, found = get_masks(model), gradients(model, criterion)
+    for name, mask in masks.items():
+        weight = model.get_submodule(name).weight_orig
+        expected = weight.sign() if criterion == "l1" else weight
+        assert torch.equal(found[f"{name}.weight_orig"], expected * mask)
+
+
+@pytest.mark.parametrize("criterion", ["l1", "l2"])
+def test_penalty_counts_hidden_weights_as_zero(criterion):
+    model = apply_global_pruning(random_network(), sparsity=0.5)
+    for layer in model:
+        layer.weight_orig.data[layer.weight_mask == 0] = 1000.0
+    found = weight_penalty(model, criterion)
+    torch.testing.assert_close(found, weight_penalty(make_pruning_permanent(model), criterion))
+
+
+def test_penalty_is_up_to_date_after_an_optimizer_step():
+    model = apply_global_pruning(random_network(), sparsity=0.5)
+    before = weight_penalty(model, "l1").item()
+    for layer in model:
+        layer.weight_orig.data *= 2
+    assert weight_penalty(model, "l1").item() == pytest.approx(2 * before)
+
+
+def test_penalties_by_hand():
+    model = network([[1, -2]], [[3], [0]])
+    assert weight_penalty(model, "l1").item() == 6
+    assert weight_penalty(model, "l2").item() == 7
+
+
+def test_l1_penalty_moves_every_weight_by_the_same_step_and_l2_by_its_share():
+    for criterion, after in (("l1", [[0.9, -1.9]]), ("l2", [[0.9, -1.8]])):
+        model = network([[1, -2]])
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        weight_penalty(model, criterion).backward()
+        optimizer.step()
+        torch.testing.assert_close(model[0].weight.detach(), torch.tensor(after))
+
+
+@pytest.mark.parametrize("criterion", ["l1", "l2"])
+def test_penalty_can_be_added_to_a_loss(criterion):
+    model = apply_global_pruning(random_network(), sparsity=0.5)
+    loss = model(torch.ones(2, 20)).square().mean()
+    total = loss + 0.1 * weight_penalty(model, criterion)
+    assert total.shape == ()
+    total.backward()
+    assert all(parameter.grad.any() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("criterion", ["l1", "l2"])
+def test_penalty_leaves_the_model_as_it_was_and_copyable(criterion):
+    model = apply_global_pruning(convnet(), sparsity=0.5)
+    with left_as_it_was(model):
+        weight_penalty(model, criterion).backward()
+        copy.deepcopy(model)
+
+
+@pytest.mark.parametrize("criterion", ["lamp", "random", "L1", None])
+def test_penalty_names_an_unknown_criterion(criterion):
+    with pytest.raises(ValueError, match=r'criterion=.* is unknown; choose "l1" or "l2"'):
+        weight_penalty(convnet(), criterion)

@@ -7,14 +7,16 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from prunelab.models import lenet300, small_convnet
+from prunelab.data import Split
+from prunelab.models import lenet300, pretrained, small_convnet
 from prunelab.pruning import (
     apply_global_pruning,
+    effective_weight,
     get_masks,
     make_pruning_permanent,
     prunable_layers,
 )
-from prunelab.rewinding import reinitialize, snapshot, weight_rewinding
+from prunelab.rewinding import error_barrier, reinitialize, snapshot, weight_rewinding
 from prunelab.sparsity import total_sparsity
 from prunelab.training import fit
 
@@ -414,3 +416,160 @@ def test_reinitializing_refuses_and_changes_nothing(make, message):
         reinitialize(model, seed=1)
     assert same(snapshot(model), before)
     assert torch.equal(torch.get_rng_state(), random_state)
+
+
+def permuted(model: nn.Module) -> nn.Module:
+    """The same function, with the hidden units of the first layer in another order."""
+    model = copy.deepcopy(model)
+    order = torch.randperm(300, generator=torch.Generator().manual_seed(0))
+    for parameter in (model.fc1.weight, model.fc1.bias):
+        parameter.data = parameter.data[order]
+    model.fc2.weight.data = model.fc2.weight.data[:, order]
+    return model
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_no_barrier_between_a_network_and_itself(pruned, data, mode):
+    model, _ = pruned
+    model.train(mode)
+    assert error_barrier(model, copy.deepcopy(model), data.test) == 0
+    assert error_barrier(model, model, data.test) == 0
+
+
+def test_barrier_of_permuted_hidden_units_is_found(data):
+    a = pretrained("lenet300")
+    b = permuted(a)
+    torch.testing.assert_close(a(data.test.x), b(data.test.x))
+    assert error_barrier(a, b, data.test) > 0.1
+
+
+@pytest.mark.parametrize("points", [1, 3, 9])
+def test_barrier_is_the_same_from_either_end(data, points):
+    a = pretrained("lenet300")
+    b = permuted(a)
+    there, back = error_barrier(a, b, data.test, points), error_barrier(b, a, data.test, points)
+    assert there == pytest.approx(back, abs=0.003)
+
+
+def constant(value: float) -> nn.Module:
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    for tensor in (*model.parameters(), model[1].running_mean, model[1].running_var):
+        tensor.data.fill_(value)
+    return model
+
+
+PAIR = Split(torch.ones(2, 2), torch.zeros(2, dtype=torch.int64))
+
+
+def test_points_are_evenly_spaced_between_the_networks():
+    states = []
+    error_barrier(constant(1), constant(0), PAIR, 3, lambda model: states.append(snapshot(model)))
+    assert sorted(state["0.weight"].unique().item() for state in states) == [0.25, 0.5, 0.75]
+
+
+def test_weights_and_buffers_are_at_the_same_point():
+    states = []
+    error_barrier(constant(1), constant(3), PAIR, 1, lambda model: states.append(snapshot(model)))
+    del states[0]["1.num_batches_tracked"]
+    assert {tensor.unique().item() for tensor in states[0].values()} == {2}
+
+
+@pytest.mark.parametrize("points", [1, 4])
+def test_repair_is_called_at_every_point(points):
+    calls = []
+    error_barrier(constant(1), constant(0), PAIR, points, calls.append)
+    assert len(calls) == points
+
+
+def test_the_repaired_network_counts(data):
+    a = pretrained("lenet300")
+
+    def repair(between):
+        between.load_state_dict(a.state_dict())
+
+    assert error_barrier(a, permuted(a), data.test, repair=repair) == 0
+
+
+def test_repair_does_not_reach_the_next_network():
+    weights = []
+
+    def repair(model):
+        weights.append(model[0].weight[0, 0].item())
+        model[0].weight.fill_(-1000)
+        model[1].running_mean.fill_(-1000)
+
+    error_barrier(constant(1), constant(1), PAIR, points=3, repair=repair)
+    assert weights == [1, 1, 1]
+
+
+def test_networks_in_between_are_masked(pruned, data):
+    model, initial = pruned
+    other, masks, seen = copy.deepcopy(model), get_masks(model), []
+    weight_rewinding(other, initial)
+
+    def look(between):
+        seen.append(get_masks(between))
+        for name, mask in masks.items():
+            assert not effective_weight(between.get_submodule(name))[~mask].any()
+
+    error_barrier(model, other, data.test, 3, look)
+    assert len(seen) == 3
+    assert all(same(found, masks) for found in seen)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_barrier_changes_neither_network(pruned, data, masked):
+    model = pruned[0] if masked else build()
+    other = weight_rewinding(copy.deepcopy(model), pruned[1])
+    model.train()
+    other.bn2.train()
+    networks = (model, other)
+    before = [copy.deepcopy(network.state_dict()) for network in networks]
+    modes = [[m.training for m in network.modules()] for network in networks]
+
+    def repair(between):
+        between.train()(data.train.x[:20])
+        for parameter in between.parameters():
+            parameter.zero_()
+
+    error_barrier(model, other, data.test, 2, repair)
+    for network, state in zip(networks, before, strict=True):
+        assert same(network.state_dict(), state)
+        copy.deepcopy(network)
+    assert [[m.training for m in network.modules()] for network in networks] == modes
+
+
+def test_barrier_is_that_of_evaluation_mode(pruned, data):
+    model, initial = pruned
+    other = weight_rewinding(copy.deepcopy(model), initial)
+    expected = error_barrier(model.eval(), other.eval(), data.test)
+    assert error_barrier(model.train(), other.train(), data.test) == expected
+
+
+def test_networks_can_be_trained_after_a_barrier(pruned, data):
+    model, _ = pruned
+    error_barrier(model, copy.deepcopy(model), data.test, 1)
+    model.train()(data.train.x[:20]).square().mean().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def pruned_to(sparsity: float, seed: int = 0) -> nn.Module:
+    return apply_global_pruning(build(seed), sparsity=sparsity)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "points", "message"),
+    [
+        (build, lambda: lenet300(seed=0), 1, "a and b are of different architectures"),
+        (build, lambda: small_convnet(width=5, seed=0), 1, "of different architectures"),
+        (build, lambda: pruned_to(0.5), 1, "or one of them has no masks"),
+        (lambda: pruned_to(0.5), build, 1, "or one of them has no masks"),
+        (lambda: pruned_to(0.5), lambda: pruned_to(0.6), 1, "a and b have different masks"),
+        (lambda: pruned_to(0.5), lambda: pruned_to(0.5, seed=1), 1, "have different masks"),
+        (build, build, 0, "points=0 must be at least 1"),
+        (build, build, -1, "points=-1 must be at least 1"),
+    ],
+)
+def test_barrier_says_what_is_wrong(data, a, b, points, message):
+    with pytest.raises(ValueError, match=message):
+        error_barrier(a(), b(), data.test, points)

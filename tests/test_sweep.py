@@ -6,8 +6,11 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,6 +43,8 @@ def measure(seed, of):
     calls = FOLDER / f"seed_{{seed}}"
     calls.write_text(calls.read_text() + "x" if calls.exists() else "x")
     time.sleep({pause} * (of - seed))
+    while (FOLDER / f"hold_{{seed}}").exists():
+        time.sleep(0.01)
     if (FOLDER / f"raise_{{seed}}").exists():
         raise OSError("power cut")
     if (FOLDER / f"stop_{{seed}}").exists():
@@ -180,7 +185,7 @@ def test_finish_receives_the_table(study, monkeypatch):
 
 
 def test_unknown_study_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"name='density' is no study; choose one of dense, "):
+    with pytest.raises(ValueError, match=r"name='density' is no study; choose one of .*dense, "):
         sweep.run("density")
 
 
@@ -257,11 +262,15 @@ def test_fingerprint_sees_changed_code_of_a_module_it_uses(fingerprint, line):
     assert fingerprint(line, helper) != fingerprint(line, helper + "OTHER = 1\n")
 
 
+def environment(**variables: str) -> dict[str, str]:
+    return os.environ | {"TQDM_DISABLE": "1"} | variables
+
+
 def run_python(*arguments: str, cwd: Path, **variables: str) -> str:
     answer = subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,
-        env=os.environ | {"TQDM_DISABLE": "1"} | variables,
+        env=environment(**variables),
         capture_output=True,
         text=True,
     )
@@ -269,18 +278,78 @@ def run_python(*arguments: str, cwd: Path, **variables: str) -> str:
     return answer.stdout
 
 
-def test_two_processes_keep_the_order_of_the_grid(tmp_path):
-    package = tmp_path / "prunelab"
+def install_tiny_study(folder: Path, pause: float) -> dict[str, str]:
+    """A copy of prunelab in the folder, with the study, and the variables that make it used."""
+    package = folder / "prunelab"
     shutil.copytree(ROOT / "prunelab", package, ignore=shutil.ignore_patterns("__pycache__"))
-    source = TINY_STUDY.format(folder=str(tmp_path), pause=0.2)
+    source = TINY_STUDY.format(folder=str(folder), pause=pause)
     (package / "studies" / "tiny.py").write_text(source)
+    # Importing torchvision takes half of the time, and the study does not need it.
+    (folder / "torchvision.py").write_text("datasets = None\n")
+    cache = str(folder / "cache_of_tiny")
+    return {"PRUNELAB_DATA": str(folder), "PYTHONPATH": str(folder), "PRUNELAB_CACHE": cache}
+
+
+def test_two_processes_keep_the_order_of_the_grid(tmp_path):
+    variables = install_tiny_study(tmp_path, pause=0.2)
     command = ["-m", "prunelab", "run", "tiny", "--seeds", "4", "--jobs", "2"]
-    here = str(tmp_path)
-    output = run_python(*command, cwd=tmp_path, PRUNELAB_DATA=here, PYTHONPATH=here)
+    output = run_python(*command, cwd=tmp_path, **variables)
     table = pd.read_csv(tmp_path / "results" / "tiny.csv")
     assert "12 rows are in" in output
     assert table["seed"].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
     assert [(tmp_path / f"seed_{seed}").read_text() for seed in range(4)] == ["x"] * 4
+
+
+def wait_until(condition, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 300
+    while not condition():
+        assert process.poll() is None, "the run has ended by itself"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="no process groups on this system")
+def test_killed_run_goes_on_where_it_was(study, tmp_path_factory):
+    folder, held = tmp_path_factory.mktemp("killed"), range(4, 8)
+    variables = install_tiny_study(folder, pause=0) | {"JOBLIB_TEMP_FOLDER": str(folder)}
+    command = ["-m", "prunelab", "run", "tiny", "--seeds", "8", "--jobs", "2"]
+    killed = Study("tiny", folder)
+    for seed in held:
+        (folder / f"hold_{seed}").touch()
+
+    def in_flight() -> list[int]:
+        markers = {seed: folder / f"seed_{seed}" for seed in held}
+        return [seed for seed, path in markers.items() if path.exists() and path.read_text()]
+
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        cwd=folder,
+        env=environment(**variables),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        wait_until(in_flight, process)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for left_behind in Path("/dev/shm").glob(f"sem.loky-{process.pid}-*"):
+            left_behind.unlink()
+    stopped = in_flight()
+    assert 2 < len(killed.calls()) < 8
+    assert not (folder / "results").exists()
+
+    for seed in held:
+        (folder / f"hold_{seed}").unlink()
+    run_python(*command, cwd=folder, **variables)
+    calls = killed.calls()
+    assert len(calls) == 8
+    assert [calls[seed] for seed in stopped] == [2] * len(stopped)
+    assert sum(calls) <= 8 + 2
+    study.run(seeds=8)
+    assert (folder / "results" / "tiny.csv").read_bytes() == study.csv()
 
 
 def test_command_line_lists_the_studies():

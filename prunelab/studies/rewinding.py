@@ -15,7 +15,7 @@ from prunelab.rewinding import error_barrier, reinitialize, weight_rewinding
 from prunelab.studies.original import BUILD, STEPS, moment, networks, weights_on_the_way
 from prunelab.training import evaluate, fit
 
-DENSITIES = {"lenet300": (0.5, 0.2, 0.05, 0.02), "half_convnet": (0.2, 0.1)}
+DENSITIES = {"lenet300": (0.5, 0.2, 0.05, 0.02), "half_convnet": (0.2,)}
 WITH_BARRIER = {"lenet300": (0.2, 0.02), "half_convnet": (0.2,)}
 METHODS = (
     "fine-tune",
