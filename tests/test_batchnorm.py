@@ -87,14 +87,15 @@ def test_calling_it_again_changes_nothing(data):
 def test_only_the_statistics_change(data):
     model = apply_global_pruning(build(), sparsity=0.5)
     before, masks = state(model), get_masks(model)
-    parameters = list(model.parameters())
+    parameters, buffers = list(model.parameters()), list(model.buffers())
     assert recalibrate_bn(model, data.train.x[:50]) is model
     after = state(model)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {name for name in before if name.endswith(STATISTICS)}
     assert same(get_masks(model), masks)
     assert all(a is b for a, b in zip(parameters, model.parameters(), strict=True))
-    assert all(parameter.grad is None for parameter in parameters)
+    assert all(a is b for a, b in zip(buffers, model.buffers(), strict=True))
+    assert all(p.grad is None and p.requires_grad for p in parameters)
 
 
 @pytest.mark.parametrize("training", [False, True])

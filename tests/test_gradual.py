@@ -85,6 +85,11 @@ def test_cubic_prunes_less_and_less():
     assert added[0] > 5 * added[-1]
 
 
+def test_cubic_has_done_seven_eighths_halfway():
+    assert sparsity_schedule("cubic", 0.8, 2)[0] == pytest.approx(0.7)
+    assert sparsity_schedule("cubic", 0.9, 4, initial=0.1)[1] == pytest.approx(0.8)
+
+
 @every_kind
 def test_one_round_is_one_shot(kind):
     assert sparsity_schedule(kind, 0.7, 1) == [0.7]
@@ -173,6 +178,13 @@ def test_seed_draws_random_masks(data):
     assert not same(masks[0], masks[2])
 
 
+def test_random_masks_are_those_of_one_shot(data):
+    gradual, one_shot = build(), build()
+    prune_gradually(gradual, data, criterion="random", seed=1, steps_per_round=1)
+    apply_global_pruning(one_shot, sparsity=0.6, criterion="random", seed=1)
+    assert same(get_masks(gradual), get_masks(one_shot))
+
+
 def test_images_come_in_another_order_in_every_round(data):
     seen = []
 
@@ -183,6 +195,12 @@ def test_images_come_in_another_order_in_every_round(data):
     prune_gradually(build(), data, steps_per_round=1, loss=loss)
     assert len(seen) == 2
     assert not torch.equal(seen[0], seen[1])
+
+
+def test_schedule_may_begin_with_zero_and_be_read_only_once(data):
+    recorder = Recorder()
+    prune_gradually(build(), data, iter([0.0, 0.5]), finetune=recorder)
+    assert recorder.sparsities == pytest.approx([0, 0.5], abs=1e-3)
 
 
 def test_history_names_round_and_sparsity(data):
@@ -233,6 +251,7 @@ def test_stopping_by_hand_ends_the_pruning_too(data):
         ([math.nan], {}, "must be sparsities"),
         ([0.1, 0.5], {}, "sparsity=0.1 is less than the 0.1999"),
         ([0.5], {"steps_per_round": 0}, "steps_per_round=0 must be a whole number"),
+        ([0.5], {"steps_per_round": 2.0}, r"steps_per_round=2\.0 must be a whole number"),
         ([0.5], {"criterion": "l3"}, "criterion='l3' is unknown"),
         ([0.5], {"exclude": "fc9"}, "exclude='fc9' is no layer"),
     ],

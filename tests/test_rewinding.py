@@ -451,6 +451,26 @@ def test_barrier_is_the_same_from_either_end(data, points):
     assert there == pytest.approx(back, abs=0.003)
 
 
+def classifier(*margins: float) -> nn.Module:
+    """A network that is right about image i of `one_hot` if margin i is positive."""
+    model = nn.Linear(len(margins), 2, bias=False)
+    model.weight.data = torch.stack([torch.tensor(margins), torch.zeros(len(margins))])
+    return model
+
+
+def one_hot(count: int) -> Split:
+    return Split(torch.eye(count), torch.zeros(count, dtype=torch.int64))
+
+
+def test_barrier_is_measured_from_the_mean_of_the_ends():
+    a, b = classifier(1.0, -3.0, 1.0, 1.0), classifier(-3.0, 1.0, -3.0, 1.0)
+    assert error_barrier(a, b, one_hot(4), points=1) == 0.75 - (0.25 + 0.5) / 2
+
+
+def test_barrier_is_below_zero_where_the_networks_complement_each_other():
+    assert error_barrier(classifier(-1.0, 3.0), classifier(3.0, -1.0), one_hot(2), 1) == -0.5
+
+
 def constant(value: float) -> nn.Module:
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     for tensor in (*model.parameters(), model[1].running_mean, model[1].running_var):
@@ -479,6 +499,12 @@ def test_repair_is_called_at_every_point(points):
     calls = []
     error_barrier(constant(1), constant(0), PAIR, points, calls.append)
     assert len(calls) == points
+
+
+def test_there_are_nine_points_unless_told_otherwise():
+    calls = []
+    error_barrier(constant(1), constant(0), PAIR, repair=calls.append)
+    assert len(calls) == 9
 
 
 def test_the_repaired_network_counts(data):
@@ -521,7 +547,7 @@ def test_networks_in_between_are_masked(pruned, data):
 def test_barrier_changes_neither_network(pruned, data, masked):
     model = pruned[0] if masked else build()
     other = weight_rewinding(copy.deepcopy(model), pruned[1])
-    model.train()
+    model.train().bn1.eval()
     other.bn2.train()
     networks = (model, other)
     before = [copy.deepcopy(network.state_dict()) for network in networks]
@@ -554,7 +580,7 @@ def test_networks_can_be_trained_after_a_barrier(pruned, data):
 
 
 def pruned_to(sparsity: float, seed: int = 0) -> nn.Module:
-    return apply_global_pruning(build(seed), sparsity=sparsity)
+    return apply_global_pruning(build(seed), sparsity=sparsity, scope="layerwise")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from prunelab.training import evaluate
 
 BUDGET = {"lenet300": 860, "half_convnet": 220}
 """Training steps in all; 430 are an epoch."""
-SPARSITIES = {"lenet300": (0.5, 0.9, 0.97), "half_convnet": (0.5, 0.8)}
+SPARSITIES = {"lenet300": (0.5, 0.9, 0.97), "half_convnet": (0.8,)}
 ROUNDS = {"one-shot": 1, "five steps": 5, "cubic": 10}
 RATES = {"lenet300": (0.3, 1.0), "half_convnet": (0.1, 0.3)}
 """Peak learning rates of each round's cosine, as shares of that of the dense training."""
