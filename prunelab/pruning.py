@@ -226,7 +226,8 @@ def apply_filter_pruning(
     constant. Removing it for good is the business of channel surgery.
 
     Args:
-        model: any network with convolutions; linear layers are left alone.
+        model: any network with convolutions; linear and transposed convolution layers are left
+            alone.
         ratio: fraction of each layer's filters that are to be masked, 0 ≤ ratio < 1.
         criterion: "l1" or "l2" (10.1), or "random" (uniform scores).
         exclude: names of layers to leave as they are; a name also covers the layers inside it.
@@ -246,9 +247,11 @@ def apply_filter_pruning(
     layers = {
         name: layer
         for name, layer in prunable_layers(model, exclude).items()
-        if isinstance(layer, nn.modules.conv._ConvNd)
+        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d)
     }
     _check_layers(layers)
+    if criterion not in ("l1", "l2", "random"):
+        raise ValueError(f'criterion={criterion!r} is unknown; choose "l1", "l2" or "random"')
     generator = torch.Generator().manual_seed(seed)
     masks = {}
     for name, layer in layers.items():
@@ -441,7 +444,8 @@ def _scores(layers: dict[str, nn.Module], criterion: str, seed: int) -> dict[str
 
 
 def _check_fraction(name: str, value: float) -> None:
-    if (isinstance(value, int) and value != 0) or not 0 <= value < 1:
+    is_number = isinstance(value, int | float)
+    if not is_number or (isinstance(value, int) and value != 0) or not 0 <= value < 1:
         raise ValueError(f"{name}={value!r} must be a fraction, 0 ≤ {name} < 1; write 0.5 for 50 %")
 
 

@@ -160,6 +160,7 @@ def error_barrier(
         raise ValueError("a and b are of different architectures, or one of them has no masks")
     if any(not torch.equal(mask, get_masks(b)[name]) for name, mask in get_masks(a).items()):
         raise ValueError("a and b have different masks; the line between them has neither's")
+    _refresh(a)
     between = copy.deepcopy(a)
     errors = []
     for i in range(1, points + 1):

@@ -599,3 +599,9 @@ def pruned_to(sparsity: float, seed: int = 0) -> nn.Module:
 def test_barrier_says_what_is_wrong(data, a, b, points, message):
     with pytest.raises(ValueError, match=message):
         error_barrier(a(), b(), data.test, points)
+
+
+def test_networks_in_a_graph_are_no_obstacle(pruned, data):
+    model, _ = pruned
+    model.train()(data.train.x[:2])
+    assert error_barrier(model, model, data.test, 1) == 0
