@@ -159,3 +159,49 @@ def density_that_pays(answer: Callable) -> str | None:
     if value == 0.9:
         return None
     return f"For a table where CSR takes 3, 1.2, 0.6, 0.3 against 1 it is 0.9; yours is {value}."
+
+
+@exercise("04.1")
+def cosine_rate(answer: Callable) -> str | None:
+    for step, steps, lr in ((0, 40, 0.1), (20, 40, 0.1), (30, 40, 0.02), (40, 40, 0.02)):
+        right, value = lr * (1 + math.cos(math.pi * step / steps)) / 2, answer(step, steps, lr)
+        if not math.isclose(value, right, abs_tol=1e-6):
+            if math.isclose(value, lr * (1 + math.cos(step / steps)) / 2, abs_tol=1e-6):
+                return "It does not get to zero: half a cosine is π long, not 1."
+            if math.isclose(value, lr * (1 + math.cos(math.pi * step / 100)) / 2, abs_tol=1e-6):
+                return "That is T_max=100 whatever the steps: the guide's mistake."
+            return f"At step {step} of {steps} from {lr}: {right:.5f}, and yours is {value:.5f}."
+    return None
+
+
+@exercise("04.2")
+def rewound_rate(answer: float) -> str | None:
+    if math.isclose(answer, 0.01, rel_tol=1e-6):
+        return None
+    if math.isclose(answer, 0.1, rel_tol=1e-6):
+        return "That is where the whole schedule begins; only its last 600 steps are repeated."
+    return "The last 600 of 2,000 steps begin at step 1,400. What was the rate there?"
+
+
+@exercise("08.1")
+def amounts_of(answer: Callable) -> str | None:
+    for targets in ([0.5, 0.75], [0.1, 0.2, 0.3, 0.4, 0.5], [0.3, 0.9]):
+        before = torch.tensor([0.0, *targets[:-1]], dtype=torch.float64)
+        taken = torch.tensor(targets, dtype=torch.float64) - before
+        right = taken / (1 - before)
+        value = torch.as_tensor(list(answer(list(targets))), dtype=torch.float64)
+        if value.shape == taken.shape and torch.allclose(value, taken):
+            return "Those are shares of all weights; divide each by the share still there."
+        if value.shape != right.shape or not torch.allclose(value, right, atol=1e-6):
+            amounts = [round(amount, 4) for amount in right.tolist()]
+            return f"For {targets} it should be {amounts}, and yours is {value.tolist()}."
+    return None
+
+
+@exercise("08.2")
+def fair_epochs(answer: float) -> str | None:
+    if answer == 150:
+        return None
+    if answer == 50:
+        return "Three rounds of 50 epochs: gradual pruning would get three times the training."
+    return "Fair is what costs the same in all. How many epochs are three rounds of 50?"

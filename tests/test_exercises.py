@@ -29,6 +29,19 @@ def first_faster(table):
     return wide.index[wide["CSR"] < wide["dense"]].min()
 
 
+def cosine(step, steps, lr):
+    return lr * (1 + math.cos(math.pi * step / steps)) / 2
+
+
+def shares_of_the_rest(targets):
+    before = [0.0, *targets[:-1]]
+    return [(t - b) / (1 - b) for t, b in zip(targets, before, strict=True)]
+
+
+def shares_of_all(targets):
+    return [t - b for t, b in zip(targets, [0.0, *targets[:-1]], strict=True)]
+
+
 RIGHT = {
     "00.1": lambda sparsity: 1 / (1 - sparsity),
     "00.2": half_width,
@@ -39,6 +52,10 @@ RIGHT = {
     "06.2": lambda weight, mask: weight * mask + 0.0,
     "07.1": 900 / 266_200,
     "07.2": first_faster,
+    "04.1": cosine,
+    "04.2": 0.01,
+    "08.1": shares_of_the_rest,
+    "08.2": 150,
 }
 
 MISUNDERSTOOD = [
@@ -55,6 +72,15 @@ MISUNDERSTOOD = [
     ("07.1", 0.9, "one layer"),
     ("07.1", 0.3, "mean over layers"),
     ("07.2", lambda table: 0.8, "0.9"),
+    ("04.1", lambda step, steps, lr: lr * (1 + math.cos(step / steps)) / 2, "π long"),
+    ("04.1", lambda step, steps, lr: cosine(step, 100, lr), "T_max=100"),
+    ("04.1", lambda step, steps, lr: lr * (1 - step / steps), "yours is"),
+    ("04.2", 0.1, "last 600"),
+    ("04.2", 0.001, "step 1,400"),
+    ("08.1", shares_of_all, "shares of all weights"),
+    ("08.1", lambda targets: targets, "should be"),
+    ("08.2", 50, "three times"),
+    ("08.2", 182, "in all"),
 ]
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from prunelab import intervals, pruning, sparsity, training
+from prunelab import finetuning, gradual, intervals, pruning, sparsity, training
 from prunelab.teaching import equations, show
 
 ROOT = Path(__file__).parents[1]
-ROOMS = (training, pruning, sparsity, intervals)
+ROOMS = (training, pruning, sparsity, intervals, finetuning, gradual)
 FOLDER = ROOT / "notebooks"
 CHAPTERS = sorted(FOLDER.glob("[0-9]*.ipynb"))
 ALL = [*CHAPTERS, *sorted(FOLDER.glob("exercises/*.ipynb"))]

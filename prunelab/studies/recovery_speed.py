@@ -17,7 +17,7 @@ LIMIT = {"lenet300": 2150, "half_convnet": 430}
 """Steps after which a run is given up."""
 DAMAGE = {
     "lenet300": (("weights", 0.8), ("weights", 0.9), ("weights", 0.95)),
-    "half_convnet": (("weights", 0.5), ("weights", 0.8), ("filters", 0.25)),
+    "half_convnet": (("weights", 0.5), ("weights", 0.7), ("weights", 0.8), ("filters", 0.25)),
 }
 RATES = {"lenet300": (0.1, 0.3, 1.0, 3.0), "half_convnet": (0.03, 0.1, 0.3)}
 """Constant learning rates, as shares of the one the dense network was trained with."""
