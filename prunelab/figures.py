@@ -531,7 +531,9 @@ def _scale(ax: Axes, scale: str, values: pd.Series) -> None:
         return
     ticks = sorted(values.unique())
     if scale == "symlog":
-        ax.set_xscale("symlog", linthresh=min(tick for tick in ticks if tick > 0))
+        smallest = min(tick for tick in ticks if tick > 0)
+        ax.set_xscale("symlog", linthresh=smallest)
+        ax.set_xlim(-0.2 * smallest, 1.15 * ticks[-1])
     elif scale == "log":
         ax.set_xscale("log")
     if scale != "linear" or len(ticks) <= 5:

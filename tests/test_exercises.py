@@ -56,6 +56,8 @@ RIGHT = {
     "04.2": 0.01,
     "08.1": shares_of_the_rest,
     "08.2": 150,
+    "09.1": 44,
+    "09.2": lambda x: (x.mean((0, 2, 3)), x.var((0, 2, 3))),
 }
 
 MISUNDERSTOOD = [
@@ -81,6 +83,10 @@ MISUNDERSTOOD = [
     ("08.1", lambda targets: targets, "should be"),
     ("08.2", 50, "three times"),
     ("08.2", 182, "in all"),
+    ("09.1", 10, "35 %"),
+    ("09.1", 50, "fewest"),
+    ("09.2", lambda x: (x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)), "unbiased"),
+    ("09.2", lambda x: (x.mean(0), x.var(0)), "One number a channel"),
 ]
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from prunelab import finetuning, gradual, intervals, pruning, sparsity, training
+from prunelab import batchnorm, finetuning, gradual, intervals, pruning, sparsity, training
 from prunelab.teaching import equations, show
 
 ROOT = Path(__file__).parents[1]
-ROOMS = (training, pruning, sparsity, intervals, finetuning, gradual)
+ROOMS = (training, pruning, sparsity, intervals, finetuning, gradual, batchnorm)
 FOLDER = ROOT / "notebooks"
 CHAPTERS = sorted(FOLDER.glob("[0-9]*.ipynb"))
 ALL = [*CHAPTERS, *sorted(FOLDER.glob("exercises/*.ipynb"))]
