@@ -6,11 +6,20 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from prunelab import batchnorm, finetuning, gradual, intervals, pruning, sparsity, training
+from prunelab import (
+    batchnorm,
+    distillation,
+    finetuning,
+    gradual,
+    intervals,
+    pruning,
+    sparsity,
+    training,
+)
 from prunelab.teaching import equations, show
 
 ROOT = Path(__file__).parents[1]
-ROOMS = (training, pruning, sparsity, intervals, finetuning, gradual, batchnorm)
+ROOMS = (training, pruning, sparsity, intervals, finetuning, gradual, batchnorm, distillation)
 FOLDER = ROOT / "notebooks"
 CHAPTERS = sorted(FOLDER.glob("[0-9]*.ipynb"))
 ALL = [*CHAPTERS, *sorted(FOLDER.glob("exercises/*.ipynb"))]
