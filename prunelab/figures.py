@@ -367,7 +367,7 @@ def measured(
     with _canvas(columns=len(groups), height=3.6, sharey=True) as (figure, (panels,)):
         for ax, (name, rows_of_panel) in zip(panels, groups, strict=True):
             for line, rows in mean_interval(rows_of_panel, [by, x], y).groupby(by, sort=False):
-                rows = rows.sort_values(x)
+                rows = rows.sort_values(x, ascending=scale != "density")
                 _interval_line(ax, rows[x], rows, lines.index(line) % len(COLORS), str(line))
                 end = rows["mean"].iloc[-1]
                 ends.append(f"{name} {line} {end:.1%}" if percent else f"{name} {line} {end:.3g}")
@@ -380,6 +380,10 @@ def measured(
         panels[0].set_ylabel(ylabel)
         if panel and title:
             figure.suptitle(title, x=0.01, ha="left", size=10)
+        for i, line in enumerate(lines):  # the legend also names what only other panels draw
+            if str(line) not in panels[0].get_legend_handles_labels()[1]:
+                style = {"color": COLORS[i % len(COLORS)], "marker": MARKERS[i % len(COLORS)]}
+                panels[0].plot([], [], label=str(line), **style)
         _legend(panels[0])
         several = table.groupby([by, x, *([panel] if panel else [])])[y].count().max()
         bands = f" Bands are 95 % intervals over {several} runs." if several > 1 else ""

@@ -60,6 +60,11 @@ RIGHT = {
     "08.2": 150,
     "09.1": 44,
     "09.2": lambda x: (x.mean((0, 2, 3)), x.var((0, 2, 3))),
+    "10.1": [[0.0, 5.0, 0.0], [2.0, 2.0, 2.0]],
+    "10.2": lambda w, lr, strength: (
+        w - lr * strength * math.copysign(1, w),
+        w - lr * strength * w,
+    ),
 }
 
 MISUNDERSTOOD = [
@@ -92,6 +97,19 @@ MISUNDERSTOOD = [
     ("09.1", 50, "fewest"),
     ("09.2", lambda x: (x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)), "unbiased"),
     ("09.2", lambda x: (x.mean(0), x.var(0)), "One number a channel"),
+    ("10.1", [[2, 2, 2], [0, 5, 0]], "other way round"),
+    ("10.1", [[1, 1, 1], [2, 2, 2]], "do not disagree"),
+    ("10.1", [[1, 2], [3, 4]], "three weights"),
+    (
+        "10.2",
+        lambda w, lr, strength: (w - lr * strength, w * (1 - lr * strength)),
+        "negative weight",
+    ),
+    (
+        "10.2",
+        lambda w, lr, strength: (w - lr * strength * math.copysign(1, w), w * (1 - 0.04)),
+        "cancels",
+    ),
 ]
 
 
