@@ -57,6 +57,7 @@ def run(name: str, seeds: int = 5, jobs: int = 1, results: Path = RESULTS) -> pd
         raise ValueError(f"seeds={seeds} and jobs={jobs} must be at least 1")
     study = importlib.import_module(f"prunelab.studies.{name}")
     points = study.grid(seeds)
+    record = provenance(f"python -m prunelab run {name} --seeds {seeds} --jobs {jobs}")
     start = time.perf_counter()
     with parallel_config(backend="loky", inner_max_num_threads=1):
         finished = Parallel(n_jobs=jobs, return_as="generator_unordered")(
@@ -68,7 +69,6 @@ def run(name: str, seeds: int = 5, jobs: int = 1, results: Path = RESULTS) -> pd
     results.mkdir(parents=True, exist_ok=True)
     path = results / f"{name}.csv"
     _write(path, table.to_csv(index=False, float_format="%.8g", lineterminator="\n"))
-    record = provenance(f"python -m prunelab run {name} --seeds {seeds} --jobs {jobs}")
     record |= {
         "seconds": round(time.perf_counter() - start, 1),
         "rows": len(table),

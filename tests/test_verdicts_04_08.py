@@ -132,3 +132,96 @@ def test_published_rewinding_wins_on_long_budgets_only(end):
     else:
         assert all(mean > 0.5 for _, mean, _ in intervals)
         assert sum(low > 0 for low, _, _ in intervals) == 3
+
+
+LENET_SPARSITIES = (0.5, 0.9, 0.97)
+PLACES = [("half_convnet", 0.8), *(("lenet300", sparsity) for sparsity in LENET_SPARSITIES)]
+
+
+def pruned(place: tuple, method: str, budgets: int) -> pd.Series:
+    rows = table("gradual")
+    rows = rows[(rows["network"] == place[0]) & (rows["sparsity"] == place[1])]
+    return tuned(rows[(rows["method"] == method) & (rows["budgets"] == budgets)])[1]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("method", ["five steps", "cubic"])
+def test_gradual_is_no_better_on_one_budget(place, method):
+    _, mean, high = interval(pruned(place, method, 1) - pruned(place, "one-shot", 1))
+    assert mean < -0.1
+    assert high < 0.01
+
+
+def test_one_shot_beats_five_steps_to_one_half_on_one_budget():
+    place = ("lenet300", 0.5)
+    _, mean, high = interval(pruned(place, "five steps", 1) - pruned(place, "one-shot", 1))
+    assert high < 0
+    assert mean < -0.2
+
+
+def test_five_steps_win_on_five_budgets_in_lenet300_and_more_so_when_sparser():
+    means = []
+    for sparsity in LENET_SPARSITIES:
+        place = ("lenet300", sparsity)
+        low, mean, _ = interval(pruned(place, "five steps", 5) - pruned(place, "one-shot", 5))
+        assert low > 0
+        means.append(mean)
+    assert means == sorted(means)
+    assert means[-1] > 0.8
+
+
+def test_five_steps_do_not_win_on_five_budgets_in_half_convnet():
+    place = PLACES[0]
+    _, mean, high = interval(pruned(place, "five steps", 5) - pruned(place, "one-shot", 5))
+    assert mean < 0
+    assert high < 0.05
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_less_than_half_of_the_gain_is_owed_to_the_rounds(place):
+    once = pruned(place, "one-shot", 1)
+    low, gain, _ = interval(pruned(place, "five steps", 5) - once)
+    training = (pruned(place, "one-shot", 5) - once).mean()
+    assert low > 0
+    assert training > gain / 2
+    assert place[0] == "lenet300" or training > gain
+
+
+def published_pair(network: str, density: float, epochs: tuple[float, float], method: str):
+    rows = renda()
+    rows = rows[(rows["network"] == network) & np.isclose(rows["density"], density)]
+    rows = rows[rows["method"] == method]
+    per_round = rows[rows["iterative"] & (rows["retrain_epochs"] == epochs[0])]
+    once = rows[~rows["iterative"] & (rows["retrain_epochs"] == epochs[1])]
+    return difference_of_means(per_round.squeeze(), once.squeeze())
+
+
+NETWORKS = ("resnet20", "resnet56", "resnet110", "resnet50")
+
+
+def test_published_equal_cost_at_one_half_cannot_be_told_apart():
+    for network in NETWORKS:
+        epochs = (27, 81) if network == "resnet50" else (50, 150)
+        low, _, high = published_pair(network, 0.512, epochs, "fine-tune")
+        assert low < 0 < high
+
+
+def test_published_equal_cost_at_13_percent_is_worse_for_two_of_four():
+    intervals = [
+        published_pair(network, 0.1342, (9, 81) if network == "resnet50" else (10, 90), "fine-tune")
+        for network in NETWORKS
+    ]
+    assert sum(high < 0 for _, _, high in intervals) == 2
+    assert not any(low > 0 for low, _, _ in intervals)
+
+
+def test_published_full_retraining_every_round_gains_with_large_rates():
+    for network in NETWORKS:
+        epochs = (90, 90) if network == "resnet50" else (182, 182)
+        for density in (0.512, 0.1074):
+            assert published_pair(network, density, epochs, "learning-rate rewinding")[1] > 0
+    small = [
+        published_pair(n, 0.1074, (90, 90) if n == "resnet50" else (182, 182), "fine-tune")[1]
+        for n in NETWORKS
+    ]
+    assert sum(mean > 0 for mean in small) == 2

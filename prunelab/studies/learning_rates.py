@@ -26,7 +26,6 @@ SCHEDULES = {
     "one-cycle": one_cycle,
     "step": learning_rate_rewinding,
 }
-TRIED = {"lenet300": tuple(SCHEDULES), "half_convnet": ("constant", "cosine")}
 
 
 def grid(seeds: int) -> list[dict]:
@@ -35,7 +34,7 @@ def grid(seeds: int) -> list[dict]:
         for start in networks(seeds)
         for sparsity in SPARSITIES[start["network"]]
         for steps in STEPS[start["network"]]
-        for schedule in TRIED[start["network"]]
+        for schedule in SCHEDULES
     ]
 
 
