@@ -13,7 +13,11 @@ from prunelab.models import lenet300
 from prunelab.pruning import LayerCollapse, apply_global_pruning, weight_penalty
 from prunelab.training import evaluate, fit
 
-STRENGTHS = {"none": (0.0,), "l1": (3e-6, 1e-5, 3e-5), "l2": (3e-5, 1e-4, 3e-4)}
+STRENGTHS = {
+    "none": (0.0,),
+    "l1": (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3),
+    "l2": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
+}
 SPARSITIES = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98)
 TRAIN_STEPS, RETRAIN_STEPS = 2150, 430
 TRAIN_RATE, RETRAIN_RATE = 1e-3, 3e-4
@@ -57,7 +61,8 @@ def measure(penalty: str, strength: float, seed: int) -> list[dict]:
 
 def retraining(penalty: str, strength: float) -> list[tuple[str, float]]:
     """The penalties to retrain with: its own, and after L1 also the middle strength of L2."""
-    crossed = [("l2", STRENGTHS["l2"][1])] if penalty == "l1" else []
+    middle = STRENGTHS["l2"][len(STRENGTHS["l2"]) // 2]
+    crossed = [("l2", middle)] if penalty == "l1" else []
     return [(penalty, strength), *crossed]
 
 
