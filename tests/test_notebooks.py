@@ -13,13 +13,24 @@ from prunelab import (
     gradual,
     intervals,
     pruning,
+    rewinding,
     sparsity,
     training,
 )
 from prunelab.teaching import equations, show
 
 ROOT = Path(__file__).parents[1]
-ROOMS = (training, pruning, sparsity, intervals, finetuning, gradual, batchnorm, distillation)
+ROOMS = (
+    training,
+    pruning,
+    sparsity,
+    intervals,
+    finetuning,
+    gradual,
+    batchnorm,
+    distillation,
+    rewinding,
+)
 FOLDER = ROOT / "notebooks"
 CHAPTERS = sorted(FOLDER.glob("[0-9]*.ipynb"))
 ALL = [*CHAPTERS, *sorted(FOLDER.glob("exercises/*.ipynb"))]
