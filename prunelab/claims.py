@@ -1,0 +1,140 @@
+"""The guide's claims beside what the recorded studies say: the table of notebook 00.
+
+Every number and every verdict is computed from `data/results`. A claim is about one number; it
+holds where the 95 % interval lies on the claimed side of a bound, does not hold where it lies on
+the other side, and cannot be told where the interval includes the bound.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from prunelab.intervals import mean_interval, paired_difference
+from prunelab.studies import recovery_speed, regularization
+from prunelab.sweep import load_results
+
+
+class Claim(NamedTuple):
+    """A claim about a number: where it is treated, in words, and what would make it true."""
+
+    notebook: str
+    claim: str
+    quantity: str
+    bound: float
+    above: bool = True
+
+
+CLAIMS = {
+    "01": Claim("01", "30 % of the weights cost next to nothing", "points lost", 1.0, above=False),
+    "02": Claim("02", "a teacher makes recovery twice as fast", "time without / with", 2.0),
+    "03": Claim("03", "rewinding recovers best", "points over LR rewinding", 0.0),
+    "03 stable": Claim(
+        "03", "rewinding is the most stable", "barrier over LR rewinding", 0.0, above=False
+    ),
+    "04": Claim("04", "a tenth of the rate is right", "points lost to the best rate", 0.2, False),
+    "06": Claim("06", "`remove` makes zeros permanent", "sparsity after one step, %", 80.0),
+    "08": Claim("08", "five steps beat one", "points over one-shot, equal cost", 0.0),
+    "09": Claim("09", "recalibrate after pruning", "points gained, untrained", 0.0),
+    "09 late": Claim("09", "recalibrate after pruning", "points gained, fine-tuned", 0.2),
+    "10": Claim("10", "an L1 penalty is better", "points over L2, not retrained", 0.0),
+    "10 late": Claim("10", "an L1 penalty is better", "points over L2, retrained", 0.0),
+}
+
+
+def claims() -> pd.DataFrame:
+    """One row a claim and setting: what was measured, its interval, and the verdict.
+
+    Returns:
+        The columns `notebook`, `claim`, `setting`, `quantity`, `claimed`, `mean`, `low`,
+        `high`, `verdict`.
+
+    Raises:
+        FileNotFoundError: a study that is not recorded.
+    """
+    rows = []
+    for key, effects in _effects():
+        claim = CLAIMS[key]
+        for row in effects.itertuples():
+            rows.append(
+                {
+                    "notebook": claim.notebook,
+                    "claim": claim.claim,
+                    "setting": row.setting,
+                    "quantity": claim.quantity,
+                    "claimed": f"{'above' if claim.above else 'below'} {claim.bound:g}",
+                    "mean": row.mean,
+                    "low": row.low,
+                    "high": row.high,
+                    "verdict": verdict(claim, row.low, row.high),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def verdict(claim: Claim, low: float, high: float) -> str:
+    """What an interval says of a claim."""
+    if low <= claim.bound <= high:
+        return "cannot be told"
+    return "holds" if (low > claim.bound) == claim.above else "does not hold"
+
+
+def _effects() -> Iterator[tuple[str, pd.DataFrame]]:
+    one_shot = load_results("one_shot").query("criterion == 'l1' and scope == 'global'")
+    one_shot = one_shot[one_shot["sparsity"].isin([0.0, 0.3])].rename(columns={"sparsity": "s"})
+    yield "01", _difference(one_shot, ["network"], "accuracy", "s", 0.0, 0.3)
+
+    speed = recovery_speed.tuned(load_results("recovery_speed"))
+    by = ["network", "amount"]
+    speed = speed[speed.groupby([*by, "pruned"])["reached"].transform("all")]
+    speed = speed.assign(log=np.log(speed["seconds"]) / 100)
+    ratio = _difference(speed, by, "log", "loss", "labels", "distillation")
+    yield "02", ratio.assign(**np.exp(ratio[["mean", "low", "high"]]))
+
+    rewinding = load_results("rewinding")
+    pruned, by = rewinding[rewinding["density"] < 1], ["network", "density"]
+    two = ("method", "rewind to start", "LR rewinding")
+    yield "03", _difference(pruned, by, "test_accuracy", *two)
+    yield "03 stable", _difference(pruned[pruned["barrier"].notna()], by, "barrier", *two)
+
+    rates = load_results("learning_rates").query("schedule == 'cosine'")
+    by = ["network", "sparsity", "steps"]
+    mean = rates.groupby([*by, "rate"])["valid_accuracy"].mean().reset_index()
+    best = mean.loc[mean.groupby(by)["valid_accuracy"].idxmax(), [*by, "rate"]]
+    chosen = rates.merge(best, on=[*by, "rate"]).assign(which="best")
+    both = pd.concat([chosen, rates[rates["rate"] == 0.1].assign(which="tenth")])
+    yield "04", _difference(both, by, "test_accuracy", "which", "best", "tenth")
+
+    permanence = load_results("permanence").query("steps == 1")
+    permanence = permanence[permanence["order"] == "permanent, then fine-tune"]
+    yield "06", _percent(mean_interval(permanence, ["network"], "sparsity"), ["network"])
+
+    gradual = load_results("gradual").query("budgets == 1")
+    by = ["network", "sparsity", "method"]
+    mean = gradual.groupby([*by, "rate"])["valid_accuracy"].mean().reset_index()
+    best = mean.loc[mean.groupby(by)["valid_accuracy"].idxmax(), [*by, "rate"]]
+    gradual = gradual.merge(best, on=[*by, "rate"])
+    two = ("method", "five steps", "one-shot")
+    yield "08", _difference(gradual, by[:2], "test_accuracy", *two)
+
+    statistics = load_results("bn_recalibration")
+    two = ("statistics", "recalibrated now", "stale at the start")
+    for key, steps in (("09", 0), ("09 late", 860)):
+        rows = statistics[statistics["steps"] == steps]
+        yield key, _difference(rows, ["pruned", "amount"], "accuracy", *two)
+
+    penalties = regularization.tuned(load_results("regularization"))
+    penalties = penalties[penalties["sparsity"] > 0]
+    for key, own in (("10", False), ("10 late", True)):
+        rows = penalties[penalties["retraining"] == (penalties["penalty"] if own else "before")]
+        yield key, _difference(rows, ["sparsity"], "test_accuracy", "penalty", "l1", "l2")
+
+
+def _difference(table: pd.DataFrame, by: list[str], value: str, *two) -> pd.DataFrame:
+    return _percent(paired_difference(table, by, value, *two), by)
+
+
+def _percent(effects: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    settings = [", ".join(f"{value}" for value in row) for row in effects[by].to_numpy()]
+    return effects.assign(setting=settings, **100 * effects[["mean", "low", "high"]])
