@@ -75,7 +75,7 @@ def claims() -> pd.DataFrame:
 
 def verdict(claim: Claim, low: float, high: float) -> str:
     """What an interval says of a claim."""
-    if low <= claim.bound <= high:
+    if not low < high or low <= claim.bound <= high:
         return "cannot be told"
     return "holds" if (low > claim.bound) == claim.above else "does not hold"
 
@@ -93,7 +93,8 @@ def _effects() -> Iterator[tuple[str, pd.DataFrame]]:
     yield "02", ratio.assign(**np.exp(ratio[["mean", "low", "high"]]))
 
     rewinding = load_results("rewinding")
-    pruned, by = rewinding[rewinding["density"] < 1], ["network", "density"]
+    pruned, by = rewinding[rewinding["density"] < 1], ["network", "sparsity"]
+    pruned = pruned.assign(sparsity=(1 - pruned["density"]).round(6))
     two = ("method", "rewind to start", "LR rewinding")
     yield "03", _difference(pruned, by, "test_accuracy", *two)
     yield "03 stable", _difference(pruned[pruned["barrier"].notna()], by, "barrier", *two)
@@ -122,13 +123,16 @@ def _effects() -> Iterator[tuple[str, pd.DataFrame]]:
     two = ("statistics", "recalibrated now", "stale at the start")
     for key, steps in (("09", 0), ("09 late", 860)):
         rows = statistics[statistics["steps"] == steps]
-        yield key, _difference(rows, ["pruned", "amount"], "accuracy", *two)
+        yield key, _difference(rows, ["network", "pruned", "amount"], "accuracy", *two)
 
     penalties = regularization.tuned(load_results("regularization"))
     penalties = penalties[penalties["sparsity"] > 0]
     for key, own in (("10", False), ("10 late", True)):
         rows = penalties[penalties["retraining"] == (penalties["penalty"] if own else "before")]
-        yield key, _difference(rows, ["sparsity"], "test_accuracy", "penalty", "l1", "l2")
+        yield (
+            key,
+            _difference(rows, ["network", "sparsity"], "test_accuracy", "penalty", "l1", "l2"),
+        )
 
 
 def _difference(table: pd.DataFrame, by: list[str], value: str, *two) -> pd.DataFrame:

@@ -20,7 +20,8 @@ def kd_loss(
 
     for the student's class scores $z$, the teacher's $t$ and a batch of $B$ images. A higher
     temperature $T$ softens both distributions, and the gradient of their divergence shrinks as
-    $1 / T^2$; the factor $T^2$ makes up for it, so that $\alpha$ means the same at every $T$.
+    $1 / T^2$; the factor $T^2$ makes up for most of it, so that the teacher's share does not
+    vanish at high $T$.
 
     Args:
         outputs: the student's class scores (logits) `[B, classes]`.

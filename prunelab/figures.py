@@ -408,6 +408,7 @@ def differences(table: pd.DataFrame, title: str, xlabel: str) -> Picture:
             i = sources.index(getattr(row, "source", ""))
             ax.plot([row.low, row.high], [y, y], color=COLORS[i])
             ax.plot(row.mean, y, color=COLORS[i], marker=MARKERS[i], markersize=5)
+            _label(ax, row.high, y + 0.25, f"{row.mean:+.2f}", COLORS[i])
         ax.set_yticks(range(len(table)), table["label"])
         ax.invert_yaxis()
         ax.grid(visible=False, axis="y")

@@ -21,6 +21,7 @@ def table():
         (1.5, 2.5, True, "cannot be told"),
         (2.0, 2.5, True, "cannot be told"),
         (1.0, 1.9, False, "holds"),
+        (float("nan"), float("nan"), False, "cannot be told"),
         (2.1, 3.0, False, "does not hold"),
     ],
 )
