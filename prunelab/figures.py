@@ -410,7 +410,8 @@ def differences(table: pd.DataFrame, title: str, xlabel: str) -> Picture:
             ax.plot(row.mean, y, color=COLORS[i], marker=MARKERS[i], markersize=5)
             _label(ax, row.high, y + 0.25, f"{row.mean:+.2f}", COLORS[i])
         ax.set_yticks(range(len(table)), table["label"])
-        ax.invert_yaxis()
+        ax.set_ylim(len(table) - 0.5, -0.5)
+        ax.margins(x=0.1)
         ax.grid(visible=False, axis="y")
         ax.set(xlabel=xlabel, title=title)
         for i, source in enumerate(sources):
