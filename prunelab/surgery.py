@@ -434,9 +434,10 @@ class ChannelPlan:
                     f"layer_name={layer_name!r} has no weights of its own; name a layer in it"
                 )
             raise CannotCut(f"layer_name={layer_name!r} is never reached by the forward")
+        writers = self._writers_beside(set(names) & set(self.axes))
         raise CannotCut(
-            f"layer_name={layer_name!r} makes no channels, it only carries them; "
-            f"name one of the layers that write them: {self._writers_beside(set(names) & set(self.axes))}"
+            f"layer_name={layer_name!r} makes no channels, it only carries them; name one of "
+            f"those that write them: {writers}"
         )
 
     def _writers_beside(self, names: set[str]) -> list[str]:
