@@ -9,6 +9,7 @@ a cut network can be held against the whole one.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -96,6 +97,9 @@ class LabelRun(TorchFunctionMode):
             for name, tensor in tensors(remove_duplicate=False):
                 self.names.setdefault(id(tensor), name)
                 self.tensors.append(tensor)
+        for name, module in model.named_modules():
+            if isinstance(module, nn.modules.batchnorm._NormBase) and not module.state_dict():
+                module.register_forward_pre_hook(partial(self._count_features, name))
         floats = [t.dtype for t in self.tensors if t.is_floating_point()]
         self.dtype = floats[0] if floats else torch.float32
         self.axes: dict[str, dict[int | None, Tensor]] = {}
@@ -217,13 +221,10 @@ class LabelRun(TorchFunctionMode):
     # --- parameters ------------------------------------------------------------------------------
 
     def _numbers(self, leaves: list) -> list:
-        """The numbers among the arguments of an operation, as tensors or not."""
-        numbers = [v for v in leaves if isinstance(v, int | float)]
-        for t in leaves:
-            if torch.is_tensor(t) and t.numel() == 1 and t.device.type == "cpu":
-                if not (isinstance(t, Label) or self._is_registered(t)):
-                    numbers.append(t.item())
-        return numbers
+        """The numbers among the arguments of an operation; a plain tensor may be one, too."""
+        plain = [t for t in leaves if torch.is_tensor(t) and not isinstance(t, Label)]
+        plain = [t for t in plain if t.numel() == 1 and not (self._is_registered(t) or t.is_meta)]
+        return [v for v in leaves if isinstance(v, int | float)] + [t.item() for t in plain]
 
     def _is_registered(self, tensor) -> bool:
         return torch.is_tensor(tensor) and id(tensor) in self.names and tensor.is_floating_point()
@@ -239,11 +240,13 @@ class LabelRun(TorchFunctionMode):
         """Labels of a parameter along a dimension; for None, a label for each element."""
         if not self._is_registered(tensor):
             raise TypeError("not a parameter")
-        name = self.names[id(tensor)]
+        shape = tensor.shape if dim is None else tensor.shape[dim : dim + 1]
+        return self._named_axis(self.names[id(tensor)], dim, shape, role)
+
+    def _named_axis(self, name: str, dim: int | None, shape, role: list | None = None) -> Tensor:
         labels = self.axes.setdefault(name, {})
         if labels and (None in labels) != (dim is None):
             self._give_up(name, "is used in two ways")
-        shape = tensor.shape if dim is None else tensor.shape[dim : dim + 1]
         if name in self.given_up:
             return _all(FIXED, shape)
         if dim not in labels:
@@ -347,6 +350,10 @@ class LabelRun(TorchFunctionMode):
         dim = kwargs.get("axis", dim) % parts[0].dim()
         shape = list(parts[0].shape)
         shape[dim] = sum(part.size(dim) for part in parts)
+        ends = [part.narrow(dim, 0, 1) for part in parts]
+        if any(_varies(ends[0], d) for d in range(len(shape))):  # channels beside one another
+            for end in ends[1:]:
+                self.tie(end, ends[0])
         for d in range(len(shape)):  # keep what is expanded expanded
             if d != dim and all(part.stride(d) == 0 for part in parts):
                 parts = [part.narrow(d, 0, 1) for part in parts]
@@ -443,6 +450,13 @@ class LabelRun(TorchFunctionMode):
             if torch.is_tensor(vector) and vector.numel() > 1:
                 self.tie(_along(self._axis(vector, 0), 1, labels.dim()), labels)
         return _label(labels)
+
+    def _count_features(self, name: str, module: nn.Module, inputs: tuple) -> None:
+        """A normalization without any tensor still says how many channels it expects."""
+        with torch._C.DisableTorchFunction():
+            labels = self._labels(inputs[0])
+            counted = self._named_axis(f"{name}.num_features", 0, labels.shape[1:2])
+            self.tie(_along(counted, 1, labels.dim()), labels)
 
     def _layer_norm(self, func, input, normalized_shape, weight=None, bias=None, *args, **kwargs):
         labels = self._labels(input)

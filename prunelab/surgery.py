@@ -23,6 +23,7 @@ from torch.utils._pytree import tree_map
 from prunelab.labels import MOST_LABELS, RESERVED, CannotFollow, LabelRun, Rehearsal, distinct
 from prunelab.pruning import filter_norms, lowest
 
+VECTORS = ("weight", "bias", "running_mean", "running_var", "num_features")
 CRITERIA = ("l1", "l2", "random", "bn_scale")
 
 
@@ -283,8 +284,7 @@ class ChannelPlan:
 
     def groups(self) -> list[Group]:
         """The units that may go, together with those they share a layer with."""
-        stays = torch.tensor(list(self.stays), dtype=torch.long)
-        may_go = ~self._mask(torch.tensor(list(self.stays), dtype=torch.long))
+        may_go = ~self._mask(list(self.stays))
         free = [units[may_go[units]] for units in (self.units(*written) for written in self.writes)]
         free = [units for units in free if len(units)]
         if not free:
@@ -299,7 +299,7 @@ class ChannelPlan:
             for members in groups.values()
         ]
 
-    def _mask(self, units: Tensor) -> Tensor:
+    def _mask(self, units: Tensor | list[int]) -> Tensor:
         mask = torch.zeros(len(self.unit), dtype=torch.bool)
         mask[units] = True
         return mask
@@ -371,7 +371,7 @@ class ChannelPlan:
             for dim, labels in dims.items():
                 gone = is_gone[self.unit[labels]]
                 for d in range(gone.dim()) if gone.any() else ():
-                    slices = gone.movedim(d, 0).flatten(1).all(dim=1) if dim is None else gone
+                    slices = gone.movedim(d, 0).reshape(gone.size(d), -1).all(dim=1)
                     if slices.any() and not slices.all():
                         kept.setdefault(name, {})[d if dim is None else dim] = _where(~slices)
         return kept
@@ -381,7 +381,7 @@ class ChannelPlan:
             name: {dim: _survivors(labels, dim, kept.get(name, {})) for dim, labels in dims.items()}
             for name, dims in self.axes.items()
         }
-        stays = self._mask(torch.tensor(list(self.stays), dtype=torch.long))
+        stays = self._mask(list(self.stays))
         suspects = torch.zeros_like(stays)
         for group in self.groups():
             suspects[group.units] = is_gone[group.units].any()
@@ -559,8 +559,10 @@ def _cut(model: nn.Module, kept: dict[str, dict[int, Tensor]]) -> nn.Module:
         is_parameter = isinstance(tensor, nn.Parameter)
         small_tensors[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if is_parameter else new
     small = copy.deepcopy(model, small_tensors)
-    for module in small.modules():
+    for name, module in small.named_modules():
         _match_attributes(module)
+        if counted := kept.get(f"{name}.num_features"):
+            module.num_features = len(counted[0])
     return small
 
 
@@ -641,7 +643,7 @@ def _as_arguments(example_inputs) -> tuple[tuple, dict]:
 def _layer(name: str) -> str:
     """The layer of a parameter; a parameter that a composite module owns counts as itself."""
     owner, _, leaf = name.rpartition(".")
-    return owner if leaf in ("weight", "bias", "running_mean", "running_var") else name
+    return owner if leaf in VECTORS else name
 
 
 def _where(mask: Tensor) -> Tensor:

@@ -111,6 +111,7 @@ def assert_exact(model, small, inputs, reads=None, tolerance: float = TOLERANCE)
     arguments, named = ((), inputs) if isinstance(inputs, dict) else (inputs, {})
     arguments = arguments if isinstance(arguments, tuple) else (arguments,)
     whole = reference(model, small, reads)
+    assert_attributes(small, arguments, named)
     for training in (False, True):
         results = []
         for network in (whole.train(training), small.train(training)):
@@ -129,6 +130,35 @@ def assert_exact(model, small, inputs, reads=None, tolerance: float = TOLERANCE)
         buffers = keep(dict(whole.named_buffers()), small.kept_channels)
         assert_close(list(buffers.values()), list(small.buffers()), tolerance, "buffers")
     small.zero_grad(set_to_none=True)
+
+
+def assert_attributes(small: nn.Module, arguments: tuple, named: dict) -> None:
+    """What modules say of their widths agrees with their tensors, and with their inputs."""
+    for m in small.modules():
+        if isinstance(m, CONVOLUTIONS):
+            ends = (m.in_channels, m.out_channels // m.groups)
+            ends = ends if m.transposed else (m.out_channels, m.in_channels // m.groups)
+            assert ends == m.weight.shape[:2]
+        elif isinstance(m, nn.Linear):
+            assert (m.out_features, m.in_features) == m.weight.shape
+        elif isinstance(m, nn.Embedding):
+            assert m.embedding_dim == m.weight.shape[1]
+        elif isinstance(m, nn.LayerNorm | nn.RMSNorm) and m.weight is not None:
+            assert tuple(m.normalized_shape) == m.weight.shape
+        elif isinstance(m, nn.GroupNorm) and m.weight is not None:
+            assert len(m.weight) == m.num_channels
+        elif isinstance(m, nn.PReLU):
+            assert len(m.weight) == m.num_parameters
+
+    def check_width(norm: nn.Module, inputs: tuple) -> None:
+        assert norm.num_features == inputs[0].size(1)
+
+    norms = [m for m in small.modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
+    hooks = [norm.register_forward_pre_hook(check_width) for norm in norms]
+    with torch.no_grad():
+        small.eval()(*arguments, **named)
+    for hook in hooks:
+        hook.remove()
 
 
 def keep(tensors: dict[str, Tensor], kept: dict[str, dict[int, Tensor]]) -> dict[str, Tensor]:
