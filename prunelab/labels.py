@@ -409,6 +409,7 @@ class LabelRun(TorchFunctionMode):
             self.tie(written.view(groups, -1), first)
             inputs = labels.movedim(channel, -1).unflatten(-1, (groups, -1))
             self.tie(inputs, first)
+            self.step("groups", distinct(labels).flatten())  # their order matters, too
         self._carry(bias, written)
         return _label(_along(written, channel, len(shape)).expand(shape))
 

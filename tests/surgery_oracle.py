@@ -93,6 +93,8 @@ def reference(model: nn.Module, small: nn.Module, reads: dict[str, int] | None =
             reads.setdefault(shared[id(module.weight)], 1)
         for name, child in module.named_children():
             if isinstance(child, nn.LayerNorm | nn.RMSNorm | nn.GroupNorm):
+                known = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
+                assert type(child) in known or type(child).__name__ == "LayerNorm2d"
                 of_weight = kept.get(shared.get(id(child.weight)), {})
                 if of_weight:
                     module._modules[name] = MaskedNorm(child, of_weight)
