@@ -44,7 +44,6 @@ MOVES = _names(
     index_select __getitem__ expand expand_as repeat repeat_interleave roll flip channel_shuffle
     pixel_shuffle pixel_unshuffle"""
 )
-PICKS = _names("chunk split tensor_split unbind narrow select index_select __getitem__ pad")
 POOLS = _names(
     """max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d lp_pool1d lp_pool2d
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
@@ -85,7 +84,7 @@ class LabelRun(TorchFunctionMode):
         ties: pairs of labels that are one channel, as `pair_codes`.
         fixed: labels that may not go, with the reason.
         given_up: parameters without labels, with the reason.
-        steps: the operations in order, each with its numbers and the channels it picked out.
+        steps: the operations in order, with their numbers, and where they moved labels to.
         count: labels in use, the reserved ones included.
     """
 
@@ -208,6 +207,7 @@ class LabelRun(TorchFunctionMode):
 
     def _no_rule(self, func: Callable, args: tuple, kwargs: dict, why: str = ""):
         why = why or f"enters `{func.__name__.strip('_')}`, which may mix channels"
+        self.step("fixes", [])
         for tensor in tree_leaves((args, kwargs)):
             if isinstance(tensor, Label):
                 self.fix(tensor, why)
@@ -320,8 +320,8 @@ class LabelRun(TorchFunctionMode):
             return self._labels(value) if is_data else value
 
         moved = func(*tree_map(movable, args), **tree_map(movable, kwargs))
-        for part in tree_leaves(moved) if name in PICKS else ():
-            self.step("picks", self._distinct_labels(part))
+        for part in tree_leaves(moved):
+            self.step("moves", part)
         return tree_map(lambda t: _label(t) if torch.is_tensor(t) else t, moved)
 
     def _iterate(self, func, input):
@@ -342,7 +342,7 @@ class LabelRun(TorchFunctionMode):
             labels = F.pad(labels, pad, value=NEUTRAL)
         else:  # torch mirrors no integers
             labels = F.pad(labels.double(), pad, mode).long()
-        self.step("picks", self._distinct_labels(labels))
+        self.step("moves", labels)
         return _label(labels)
 
     def _cat(self, func, tensors, dim=0, **kwargs):
@@ -357,7 +357,9 @@ class LabelRun(TorchFunctionMode):
         for d in range(len(shape)):  # keep what is expanded expanded
             if d != dim and all(part.stride(d) == 0 for part in parts):
                 parts = [part.narrow(d, 0, 1) for part in parts]
-        return _label(torch.cat(parts, dim).expand(shape))
+        labels = torch.cat(parts, dim).expand(shape)
+        self.step("moves", labels)
+        return _label(labels)
 
     def _pool(self, func, *args, **kwargs):
         labels = self._labels(args[0] if args else kwargs["input"])
@@ -385,6 +387,7 @@ class LabelRun(TorchFunctionMode):
         labels = self._labels(input)
         if dim is None or _varies(labels, dim % labels.dim()):
             return self._no_rule(func, (input, dim, *args), kwargs)
+        self.step("reduces", [labels.size(dim)])
         return _label(labels)
 
     def _glu(self, func, input, dim=-1):
@@ -409,7 +412,6 @@ class LabelRun(TorchFunctionMode):
             self.tie(written.view(groups, -1), first)
             inputs = labels.movedim(channel, -1).unflatten(-1, (groups, -1))
             self.tie(inputs, first)
-            self.step("groups", distinct(labels).flatten())  # their order matters, too
         self._carry(bias, written)
         return _label(_along(written, channel, len(shape)).expand(shape))
 
@@ -504,21 +506,23 @@ RESIZED = frozenset(n for n in RULES if "conv" in n or n.endswith("_norm")) | {"
 class Rehearsal(LabelRun):
     """Follows the surviving labels through a cut network: all must do as they did before.
 
+    The same operations in the same order, with the same numbers, and every operation that moves
+    labels must leave the survivors in the same order, so that each channel meets what it met.
+
     Args:
         model: the cut network.
         whole: the run of the whole network.
         axes: the surviving labels of the parameters.
         pairs: the ties of the whole network, as sorted `pair_codes`.
         gone: for each label of the whole network, whether it has been cut.
-        may_go: for each label, whether it may go.
 
     Raises:
         CannotFollow: on `follow`, at the first step that differs.
     """
 
-    def __init__(self, model, whole: LabelRun, axes: dict, pairs: Tensor, gone, may_go):
+    def __init__(self, model, whole: LabelRun, axes: dict, pairs: Tensor, gone: Tensor):
         super().__init__(model)
-        self.axes, self.pairs, self.gone, self.may_go = axes, pairs, gone, may_go
+        self.axes, self.pairs, self.gone = axes, pairs, gone
         self.count = whole.count
         self.expected = iter(whole.steps)
 
@@ -529,27 +533,23 @@ class Rehearsal(LabelRun):
         elif isinstance(before, list):
             if numbers_or_labels == before:
                 return
-            why = f"`{name}` computes with numbers that depend on the number of channels"
+            why = f"`{name}` computes with numbers that depend on how many channels there are"
         else:
-            if torch.equal(numbers_or_labels, before[~self.gone[before]]):
+            if torch.equal(numbers_or_labels, surviving(before, self.gone)):
                 return
-            why = "the forward picks channels by number"
+            why = "the forward picks or orders channels by number"
         met = self.met[-1] if self.met else []
-        raise CannotFollow(torch.cat([t.flatten() for t in map(distinct, met)]), why)
+        raise CannotFollow(torch.cat([distinct(_plain(t)).flatten() for t in met]), why)
 
     def note(self, pairs: Tensor) -> None:
         place = torch.searchsorted(self.pairs, pairs).clamp(max=len(self.pairs) - 1)
         new = pairs[self.pairs[place] != pairs]
         if len(new):
-            raise CannotFollow(
-                torch.cat([new // MOST_LABELS, new % MOST_LABELS]), "channels meet in a new order"
-            )
+            new = torch.cat([new // MOST_LABELS, new % MOST_LABELS])
+            raise CannotFollow(new, "channels meet that had not met before")
 
     def fix(self, labels: Tensor, why: str) -> None:
-        labels = self._distinct_labels(labels)
-        free = labels[self.may_go[labels]]
-        if len(free):
-            raise CannotFollow(free, why)
+        pass
 
     def _was_grouped(self, weight: Tensor) -> bool:
         return 1 not in self.axes.get(self.names.get(id(weight)), {1: None})
@@ -581,6 +581,22 @@ def distinct(tensor: Tensor) -> Tensor:
         if tensor.size(d) > 1 and tensor.stride(d) == 0:
             tensor = tensor.narrow(d, 0, 1)
     return tensor
+
+
+def surviving(labels: Tensor, gone: Tensor) -> Tensor:
+    """Without the slices, along any dimension, of which every label is gone."""
+    compact, shape = distinct(labels), list(labels.shape)
+    is_gone = gone[compact]
+    for d in range(labels.dim()) if is_gone.any() else ():
+        kept = kept_along(is_gone, d)
+        if len(kept) < compact.size(d):
+            compact, shape[d] = compact.index_select(d, kept), len(kept)
+    return compact.expand(shape)
+
+
+def kept_along(gone: Tensor, dim: int) -> Tensor:
+    """Indices of the slices that are not gone altogether."""
+    return (~gone.movedim(dim, 0).reshape(gone.size(dim), -1).all(dim=1)).nonzero().flatten()
 
 
 def _varies(labels: Tensor, dim: int) -> bool:

@@ -20,7 +20,15 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from prunelab.labels import MOST_LABELS, RESERVED, CannotFollow, LabelRun, Rehearsal, distinct
+from prunelab.labels import (
+    MOST_LABELS,
+    RESERVED,
+    CannotFollow,
+    LabelRun,
+    Rehearsal,
+    distinct,
+    kept_along,
+)
 from prunelab.pruning import filter_norms, lowest
 
 VECTORS = ("weight", "bias", "running_mean", "running_var", "num_features")
@@ -371,9 +379,9 @@ class ChannelPlan:
             for dim, labels in dims.items():
                 gone = is_gone[self.unit[labels]]
                 for d in range(gone.dim()) if gone.any() else ():
-                    slices = gone.movedim(d, 0).reshape(gone.size(d), -1).all(dim=1)
-                    if slices.any() and not slices.all():
-                        kept.setdefault(name, {})[d if dim is None else dim] = _where(~slices)
+                    indices = kept_along(gone, d)
+                    if 0 < len(indices) < gone.size(d):
+                        kept.setdefault(name, {})[d if dim is None else dim] = indices
         return kept
 
     def _rehearse(self, small: nn.Module, kept: dict, is_gone: Tensor) -> None:
@@ -381,14 +389,11 @@ class ChannelPlan:
             name: {dim: _survivors(labels, dim, kept.get(name, {})) for dim, labels in dims.items()}
             for name, dims in self.axes.items()
         }
-        stays = self._mask(list(self.stays))
-        suspects = torch.zeros_like(stays)
+        suspects = self._mask([])
         for group in self.groups():
             suspects[group.units] = is_gone[group.units].any()
         twin = _twin(small)
-        run = Rehearsal(
-            twin, self.run, axes, self.pairs, gone=is_gone[self.unit], may_go=~stays[self.unit]
-        )
+        run = Rehearsal(twin, self.run, axes, self.pairs, gone=is_gone[self.unit])
         for training in (False, True):
             try:
                 run.follow(twin.train(training), *self.arguments)
