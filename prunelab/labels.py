@@ -4,8 +4,8 @@ Every index of every parameter axis gets a label, an integer. The network's own 
 tensors that hold labels where activations would be. An operation that only moves data (a reshape,
 a concatenation, a channel shuffle) is executed on the labels as it is. An operation that combines
 channels says one of two things: these labels are one channel (a *tie*), or this label may not go
-(it is *fixed*). An operation without a rule fixes all it touches. The steps are written down, so that
-a cut network can be held against the whole one.
+(it is *fixed*). An operation without a rule fixes all it touches. The steps are written down, to
+hold the cut network against the whole one.
 """
 
 from collections.abc import Callable, Iterator

@@ -68,7 +68,8 @@ def prune_channels(model: nn.Module, layer_name: str, channel_indices, example_i
 
     for every layer that writes these channels and every one that reads them; BatchNorm vectors
     and biases in between are cut alike. The result computes what `model` computes with the
-    readers' weights for the removed channels set to zero.
+    readers' weights for the removed channels set to zero; only LayerNorm, RMSNorm and GroupNorm
+    average over the channels that are left.
 
     Args:
         model: any network whose forward does not depend on the values of its tensors.
@@ -626,7 +627,7 @@ def _components(a: Tensor, b: Tensor, count: int) -> Tensor:
 def _twin(model: nn.Module) -> nn.Module:
     """A copy to run on labels, which live on the CPU; the values of its parameters don't matter."""
     on_cpu = {id(p): p if p.device.type == "cpu" else _empty(p) for p in model.parameters()}
-    on_cpu |= {id(b): _empty(b) for b in model.buffers() if b.device.type == "meta"}
+    on_cpu |= {id(b): _empty(b) for b in model.buffers() if b.is_meta}
     return copy.deepcopy(model, on_cpu).cpu()
 
 
@@ -638,7 +639,13 @@ def _empty(tensor: Tensor) -> Tensor:
 def _as_arguments(example_inputs) -> tuple[tuple, dict]:
     if example_inputs is None:
         raise ValueError("example_inputs is missing; give a batch as the forward takes it")
-    example_inputs = tree_map(lambda v: v.cpu() if torch.is_tensor(v) else v, example_inputs)
+
+    def on_cpu(value):
+        if not torch.is_tensor(value):
+            return value
+        return _empty(value) if value.is_meta else value.cpu()
+
+    example_inputs = tree_map(on_cpu, example_inputs)
     if isinstance(example_inputs, dict):
         return (), example_inputs
     is_sequence = isinstance(example_inputs, tuple | list)

@@ -1,7 +1,5 @@
-"""A cut network computes exactly what it must, and what can't be cut is refused and left as it is."""
+"""A cut network computes exactly what it must; what can't be cut is refused and left alone."""
 
-import copy
-import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import parametrizations, prune
+from torch.nn.utils import parametrizations
 
-from prunelab.models import lenet300, resnet20, small_convnet
-from prunelab.surgery import CannotCut, LeftAlone, prune_channels, prune_network
+from prunelab.surgery import CannotCut, prune_channels, prune_network
 from tests.random_graphs import RandomNetwork
 from tests.surgery_oracle import assert_exact, assert_unchanged, freeze, randomize
 
@@ -865,7 +862,7 @@ CASES = {
     ),
     "embedding as the head's matrix": Case(
         net(
-            lambda m, ids: m.a(h := m.words(ids)) @ m.words.weight.T,
+            lambda m, ids: m.a(m.words(ids)) @ m.words.weight.T,
             words=L(nn.Embedding, 11, 8),
             a=L(nn.Linear, 8, 8),
         ),
@@ -934,15 +931,14 @@ def test_cut_or_refused_and_never_wrong(name):
     model = randomize(case.build())
     before = freeze(model)
     expected = set(case.cut.split())
-    try:
+    if not expected:
+        with pytest.raises(CannotCut):
+            prune_network(model, 0.5, case.inputs, criterion="random")
+    else:
         small = prune_network(model, 0.5, case.inputs, criterion="random")
-    except CannotCut as refusal:
-        assert not expected, refusal
-        assert_unchanged(model, before)
-        return
+        assert cut_layers(model, small) == expected
+        assert_exact(model, small, case.inputs, case.reads)
     assert_unchanged(model, before)
-    assert cut_layers(model, small) == expected
-    assert_exact(model, small, case.inputs, case.reads)
 
 
 @may_leave
@@ -951,7 +947,7 @@ def test_every_single_channel_is_cut_exactly_or_refused(name):
     case = CASES[name]
     model = randomize(case.build())
     for layer, width in widths(model).items():
-        for channel in {0, width // 2, width - 1}:
+        for channel in {0, width - 1}:
             try:
                 small = prune_channels(model, layer, [channel], case.inputs)
             except CannotCut:
@@ -974,7 +970,7 @@ def cut_or_refuse(model: nn.Module, x: Tensor, cut: Callable[[], nn.Module]) -> 
 
 
 @may_leave
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(st.data())
 def test_random_networks_are_cut_exactly_or_refused(data):
     def draw(n: int) -> int:
@@ -994,8 +990,8 @@ def test_random_networks_are_cut_exactly_or_refused(data):
 def test_most_random_networks_can_be_cut():
     generator = np.random.default_rng(0)
     cut = 0
-    for seed in range(60):
+    for seed in range(40):
         model = randomize(RandomNetwork(lambda n: int(generator.integers(n))), seed)
         x = image(size=4)
         cut += cut_or_refuse(model, x, lambda m=model, x=x: prune_network(m, 0.5, x))
-    assert cut >= 40, cut
+    assert cut >= 30, cut
