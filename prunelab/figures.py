@@ -426,6 +426,94 @@ def differences(table: pd.DataFrame, title: str, xlabel: str) -> Picture:
         return Picture(figure, f"{title} {xlabel}, mean and 95 % interval: {seen}.")
 
 
+def zoo(table: pd.DataFrame) -> Picture:
+    """What channel surgery leaves of every network, and how long it takes beside Torch-Pruning.
+
+    Left, the share of the operations and of the time of a forward pass that is left; right, the
+    seconds to plan and cut, or what stops a tool. Geometric means and 95 % intervals over seeds;
+    the network that gains most is on top.
+
+    Args:
+        table: the study `zoo`.
+    """
+    logs = table.assign(
+        macs=np.log(table["macs_after"] / table["macs_before"]),
+        latency=np.log(table["latency_after"] / table["latency_before"]),
+        seconds=np.log(table["seconds"]),
+    )
+    ours = logs[logs["tool"] == "prunelab"]
+    models = mean_interval(ours, ["model"], "latency").sort_values("mean")["model"].tolist()
+    shares = {
+        "operations (MACs)": mean_interval(ours, ["model"], "macs"),
+        "time of a forward pass": mean_interval(ours, ["model"], "latency"),
+    }
+    seconds = {
+        tool: mean_interval(rows[rows["works"]], ["model"], "seconds")
+        for tool, rows in logs.groupby("tool", sort=False)
+    }
+    macs, latency = (
+        np.exp(rows.set_index("model")["mean"].loc[models]) for rows in shares.values()
+    )
+    problems = table[~table["works"]].groupby(["tool", "model"], sort=False)["problem"].first()
+    with _canvas(columns=2, width=7.6, height=1.0 + 0.21 * len(models), sharey=True) as (
+        figure,
+        ((left, right),),
+    ):
+        band = {"color": THEMES[theme]["faint"], "linewidth": 3, "zorder": 1}
+        left.hlines(range(len(models)), macs, latency, **band)
+        for i, (label, rows) in enumerate(shares.items()):
+            _log_dots(left, models, rows, i, label)
+        for i, (tool, rows) in enumerate(seconds.items(), len(shares)):
+            _log_dots(right, models, rows, i, tool)
+        for y, factor in enumerate(1 / latency):
+            _beside(left, y, f"{factor:.1f}×", COLORS[1])
+        for (tool, model), problem in problems.items():
+            color = COLORS[len(shares) + list(seconds).index(tool)]
+            _beside(right, models.index(model), f"✗ {': '.join(problem.split(': ')[:2])}", color)
+        _log_axis(left, (0.1, 0.2, 0.3, 0.5, 1), _percent)
+        _log_axis(right, (0.1, 1, 10, 100), FuncFormatter(lambda value, _: f"{value:g} s"))
+        for ax in (left, right):
+            ax.grid(visible=False, axis="y")
+            ax.legend(frameon=False, fontsize=8, labelcolor="linecolor", loc="upper right")
+        left.set_yticks(range(len(models)), models)
+        left.set_ylim(len(models) - 0.5, -0.5)
+        left.set_title("What is left of the network")
+        right.set_title("Seconds to plan and cut")
+        failing = "; ".join(
+            f"{tool} fails on {', '.join(rows.index.get_level_values('model'))}"
+            for tool, rows in problems.groupby(level="tool", sort=False)
+        )
+        return Picture(
+            figure,
+            f"Dots on log axes for {len(models)} networks with half of their channels removed. "
+            f"Left over are {macs.min():.0%} to {macs.max():.0%} of the operations, and "
+            f"{latency.min():.0%} ({models[0]}) to {latency.max():.0%} ({models[-1]}) of the time "
+            f"of a forward pass. {failing}. Bars are 95 % intervals over "
+            f"{table['seed'].nunique()} seeds.",
+        )
+
+
+def _beside(ax: Axes, y: float, text: str, color: str) -> None:
+    """A note to the right of the axes."""
+    place = {"va": "center", "transform": ax.get_yaxis_transform()}
+    ax.text(1.02, y, text, color=color, size=7, **place)
+
+
+def _log_axis(ax: Axes, ticks: tuple[float, ...], form: FuncFormatter) -> None:
+    ax.set_xscale("log")
+    ax.set_xlim(0.9 * ticks[0], 1.1 * ticks[-1])
+    ax.xaxis.set_major_locator(FixedLocator(ticks))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(form)
+
+
+def _log_dots(ax: Axes, names: list[str], rows: pd.DataFrame, i: int, label: str) -> None:
+    """Means and intervals of logarithms, a row for each name."""
+    y = [names.index(model) for model in rows["model"]]
+    ax.hlines(y, np.exp(rows["low"]), np.exp(rows["high"]), color=COLORS[i])
+    ax.plot(np.exp(rows["mean"]), y, MARKERS[i], color=COLORS[i], label=label)
+
+
 def class_probabilities(table: pd.DataFrame, title: str) -> Picture:
     """Probabilities of one image's classes, a bar a class.
 
