@@ -457,7 +457,7 @@ def zoo(table: pd.DataFrame) -> Picture:
         for i, (tool, rows) in enumerate(logs.groupby("tool", sort=False), 2):
             _log_dots(right, models, rows[rows["works"]], "seconds", i, tool)
             for model, problem in problems.get(tool, pd.Series()).items():
-                _note(right, models.index(model), f"✗ {', '.join(problem.split(': ')[:2])}", i)
+                _note(right, models.index(model), f"✗ {': '.join(problem.split(': ')[:2])}", i)
         _log_axis(left, (0.1, 0.2, 0.3, 0.5, 1), _percent)
         _log_axis(right, (0.1, 1, 10, 100), FuncFormatter(lambda value, _: f"{value:g} s"))
         left.set_yticks(range(len(models)), models)

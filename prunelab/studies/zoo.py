@@ -6,6 +6,7 @@ Run it on an idle machine with `--jobs 1`. It needs Torch-Pruning, see `require_
 import copy
 import importlib.util
 import multiprocessing
+import textwrap
 import time
 import warnings
 from collections.abc import Callable
@@ -165,8 +166,8 @@ def cut_and_try(model: str, seed: int, cut: Callable) -> dict:
         train_a_step(small, x)
         result["works"] = True
     except Exception as error:
-        why = str(error).splitlines()[0] if str(error) else ""
-        result["problem"] = f"{stage}: {type(error).__name__}: {why}"[:120]
+        why = f"{stage}: {type(error).__name__}: {error}".splitlines()[0]
+        result["problem"] = textwrap.shorten(why, 120, placeholder=" …")
     return result
 
 
