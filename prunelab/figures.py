@@ -570,6 +570,71 @@ def weight_histograms(weights: dict, limit: float) -> Picture:
         )
 
 
+def channel_map(table: pd.DataFrame, unit: int | None = None, title: str = "") -> Picture:
+    """Every channel of every layer as a cell with its unit's name; a color is a group.
+
+    Args:
+        table: what `channel_labels` returns, of a network with few channels.
+        unit: a unit to light up; the others fade. None shows all.
+        title: over the figure.
+    """
+    order = {layer: i for i, layer in enumerate(table["layer"].unique())}
+    lines = sorted(
+        set(zip(table["layer"], table["role"], strict=True)),
+        key=lambda line: (order[line[0]], line[1] == "writes"),
+    )
+    names = _unit_names(table)
+    with _canvas(width=7.2, height=0.7 + 0.27 * len(lines)) as (figure, ((ax,),)):
+        for y, (layer, role) in enumerate(lines):
+            rows = table[(table["layer"] == layer) & (table["role"] == role)]
+            for row in rows.itertuples():
+                is_lit = unit is None or row.unit == unit
+                color = COLORS[(row.group - 1) % len(COLORS)] if row.group else "#9a9a9a"
+                alpha = (0.85 if is_lit else 0.12) if row.group else (0.35 if is_lit else 0.1)
+                ax.add_patch(
+                    mpl.patches.Rectangle(
+                        (row.channel + 0.05, y + 0.1), 0.9, 0.8, fc=color, alpha=alpha
+                    )
+                )
+                ink = "#ffffff" if row.group and is_lit else THEMES[theme]["ink"]
+                ax.text(
+                    row.channel + 0.5,
+                    y + 0.52,
+                    names[row.unit],
+                    ha="center",
+                    va="center",
+                    size=7,
+                    color=ink,
+                    alpha=1 if is_lit else 0.25,
+                )
+        widest = int(table["channel"].max()) + 1
+        ax.set(xlim=(0, widest), ylim=(len(lines), 0), title=title)
+        ax.set_yticks(np.arange(len(lines)) + 0.5, [f"{layer} {role}" for layer, role in lines])
+        ax.set_xticks([])
+        ax.grid(visible=False)
+        ax.tick_params(length=0)
+        for spine in ax.spines.values():
+            spine.set_visible(False)
+        groups = table[table["group"] > 0].groupby("group")["unit"].nunique()
+        seen = f"{len(groups)} groups of " + ", ".join(map(str, groups)) + " units"
+        if unit is not None:
+            touched = table[table["unit"] == unit]
+            places = ", ".join(dict.fromkeys(f"{r.layer} {r.role}" for r in touched.itertuples()))
+            seen = f"unit {names[unit]} is lit: {places}"
+        return Picture(figure, f"{title} The channels of {len(lines)} layer axes; {seen}.".strip())
+
+
+def _unit_names(table: pd.DataFrame) -> dict[int, str]:
+    """a1, a2, … in the first group, b1, … in the second; a dot for units that stay."""
+    names: dict[int, str] = {}
+    counts: dict[int, int] = {}
+    for row in table.itertuples():
+        if row.unit not in names:
+            counts[row.group] = counts.get(row.group, 0) + 1
+            names[row.unit] = f"{chr(96 + row.group)}{counts[row.group]}" if row.group else "·"
+    return names
+
+
 def draw_all(folder: Path) -> Iterator[Path]:
     """Draw the figures of the recorded studies: PNG in both themes, PDF in the light one."""
     global theme

@@ -34,6 +34,23 @@ class LeftAlone(UserWarning):
     """Channels that were not cut, because nothing proves that it would be right."""
 
 
+def masked_filter_output(batch_norm: nn.Module) -> Tensor:
+    r"""What BatchNorm makes, in evaluation mode, of a channel whose filter is all zeros.
+
+    $$y_c = \beta_c - \gamma_c \frac{\mu_c}{\sqrt{\sigma_c^2 + \epsilon}} \tag{5.1}$$
+
+    A masked filter is not a removed one: this constant goes on into the next layer.
+
+    Args:
+        batch_norm: a BatchNorm layer with running statistics, weight and bias.
+
+    Returns:
+        The constant of each channel `[channels]`.
+    """
+    deviation = (batch_norm.running_var + batch_norm.eps).sqrt()
+    return (batch_norm.bias - batch_norm.weight * batch_norm.running_mean / deviation).detach()
+
+
 def prune_channels(model: nn.Module, layer_name: str, channel_indices, example_inputs) -> nn.Module:
     r"""Remove output channels of a layer, and all that belongs to them elsewhere.
 

@@ -1,0 +1,144 @@
+"""Filters or single weights: what is lost, and what brings it back (notebook 12).
+
+A network without half its filters is set beside one that has as many parameters, and one that
+needs as many multiplications, but lost single weights. All are retrained for as long as the dense
+network was trained, but for the steps that rewinding skips.
+"""
+
+import copy
+import warnings
+
+import torch
+from scipy.optimize import bisect
+from torch import Tensor, nn
+
+from prunelab.batchnorm import recalibrate_bn
+from prunelab.data import load_data
+from prunelab.distillation import distill
+from prunelab.pruning import LayerCollapse, apply_global_pruning, kept_weights, prunable_layers
+from prunelab.rewinding import State, reinitialize, weight_rewinding
+from prunelab.studies.original import STEPS, dense_network, moment, networks, weights_on_the_way
+from prunelab.studies.rewinding import schedule
+from prunelab.surgery import prune_network
+from prunelab.training import evaluate, evaluation_mode, fit
+
+RATIOS = (0.5, 0.75)
+FILTERS, EQUAL_PARAMETERS, EQUAL_MACS = (
+    "filters",
+    "weights, equal parameters",
+    "weights, equal MACs",
+)
+METHODS = ("before", "fine-tune", "LR rewinding", "rewind to late", "distillation", "scratch")
+PRUNED = {
+    "lenet300": {FILTERS: METHODS, EQUAL_PARAMETERS: METHODS},
+    "half_convnet": {
+        FILTERS: (*METHODS, "recalibrated"),
+        EQUAL_PARAMETERS: (*METHODS, "recalibrated"),
+        EQUAL_MACS: ("before", "recalibrated", "fine-tune", "LR rewinding"),
+    },
+}
+"""In a network of linear layers a weight is one multiplication: equal MACs are equal parameters."""
+TEMPERATURE, ALPHA = 4.0, 0.0
+"""What notebook 02 found best on validation."""
+
+
+def grid(seeds: int) -> list[dict]:
+    return [
+        {**start, "pruned": pruned, "ratio": ratio, "method": method}
+        for start in networks(seeds)
+        for ratio in RATIOS
+        for pruned, methods in PRUNED[start["network"]].items()
+        for method in methods
+    ]
+
+
+def measure(
+    network: str, learning_rate: float, seed: int, pruned: str, ratio: float, method: str
+) -> list[dict]:
+    data = load_data()
+    dense = dense_network(network, learning_rate, seed)
+    model = without(dense, pruned, ratio, data.train.x[:1])
+    row = {"network": network, "seed": seed, "pruned": pruned, "ratio": ratio, "method": method}
+    row |= cost(model, data.train.x[:1])
+    if method == "recalibrated":
+        recalibrate_bn(model, data.train.x[:5000])
+    elif method != "before":
+        retrain(model, dense, data, network, learning_rate, seed, method)
+    for split in ("valid", "test"):
+        row[f"{split}_accuracy"] = evaluate(model, getattr(data, split)).accuracy
+        row[f"{split}_dense"] = evaluate(dense, getattr(data, split)).accuracy
+    return [row]
+
+
+def without(dense: nn.Module, pruned: str, ratio: float, x: Tensor) -> nn.Module:
+    """The network without a share of its filters, or with single weights masked to match it."""
+    small = prune_network(dense, ratio, x)
+    if pruned == FILTERS:
+        return small
+    key = "parameters" if pruned == EQUAL_PARAMETERS else "macs"
+    wanted = cost(small, x)[key]
+
+    def excess(sparsity: float) -> float:
+        with warnings.catch_warnings():  # the search looks beyond what is wanted
+            warnings.simplefilter("ignore", LayerCollapse)
+            return (
+                cost(apply_global_pruning(copy.deepcopy(dense), sparsity=sparsity), x)[key] - wanted
+            )
+
+    return apply_global_pruning(copy.deepcopy(dense), sparsity=bisect(excess, 0, 0.999, xtol=1e-5))
+
+
+def cost(model: nn.Module, x: Tensor) -> dict[str, int]:
+    """Parameters left, and multiplications by weights that are left, for one image."""
+    layers = prunable_layers(model)
+    kept = {name: int(kept_weights(layer).sum()) for name, layer in layers.items()}
+    masked = sum(kept_weights(layer).numel() for layer in layers.values()) - sum(kept.values())
+    positions: dict[str, int] = {}
+
+    def count(name: str):
+        def hook(layer, inputs, output):
+            positions[name] = output[0, 0].numel()
+
+        return hook
+
+    handles = [layer.register_forward_hook(count(name)) for name, layer in layers.items()]
+    with evaluation_mode(model), torch.no_grad():
+        model(x)
+    for handle in handles:
+        handle.remove()
+    return {
+        "parameters": sum(p.numel() for p in model.parameters()) - masked,
+        "macs": sum(kept[name] * positions[name] for name in layers),
+    }
+
+
+def retrain(model, dense, data, network: str, learning_rate: float, seed: int, method: str) -> None:
+    """Train in place; every method but fine-tuning repeats the dense network's learning rates."""
+    steps = STEPS[network]
+    if method == "rewind to late":
+        state = weights_on_the_way(network, learning_rate, seed)["late"]
+        weight_rewinding(model, of_kept_channels(state, model))
+        steps -= moment(network, "late")
+    elif method == "scratch":
+        reinitialize(model, seed=1000 + seed)
+    optimizer, scheduler = schedule(model, method, learning_rate, steps, STEPS[network])
+    fit(
+        model,
+        data,
+        steps=steps,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        loss=distill(dense, TEMPERATURE, ALPHA) if method == "distillation" else None,
+        seed=1000 + seed,
+        eval_splits=(),
+        progress=False,
+    )
+
+
+def of_kept_channels(state: State, small: nn.Module) -> State:
+    """The part of a whole network's state that a cut network has; all of it if it was not cut."""
+    state = dict(state)
+    for name, dims in getattr(small, "kept_channels", {}).items():
+        for dim, indices in dims.items():
+            state[name] = state[name].index_select(dim, indices)
+    return state
