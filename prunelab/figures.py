@@ -426,6 +426,85 @@ def differences(table: pd.DataFrame, title: str, xlabel: str) -> Picture:
         return Picture(figure, f"{title} {xlabel}, mean and 95 % interval: {seen}.")
 
 
+def zoo(table: pd.DataFrame) -> Picture:
+    """What channel surgery leaves of every network, and how long it takes beside Torch-Pruning.
+
+    Left, the share of the operations and of the time of a forward pass that is left; right, the
+    seconds to plan and cut, or what stops a tool. Geometric means and 95 % intervals over seeds;
+    the network that gains most is on top.
+
+    Args:
+        table: the study `zoo`.
+    """
+    logs = table.assign(
+        macs=np.log(table["macs_after"] / table["macs_before"]),
+        latency=np.log(table["latency_after"] / table["latency_before"]),
+        seconds=np.log(table["seconds"]),
+    )
+    ours = logs[logs["tool"] == "prunelab"]
+    models = mean_interval(ours, ["model"], "latency").sort_values("mean")["model"].tolist()
+    problems = table[~table["works"]].groupby(["tool", "model"], sort=False)["problem"].first()
+    with _canvas(columns=2, width=7.6, height=1.0 + 0.21 * len(models), sharey=True) as (
+        figure,
+        ((left, right),),
+    ):
+        macs = _log_dots(left, models, ours, "macs", 0, "operations (MACs)")
+        latency = _log_dots(left, models, ours, "latency", 1, "time of a forward pass")
+        band = {"color": THEMES[theme]["faint"], "linewidth": 3, "zorder": 1}
+        left.hlines(range(len(models)), macs, latency, **band)
+        for y, factor in enumerate(1 / latency):
+            _note(left, y, f"{factor:.1f}×", 1)
+        for i, (tool, rows) in enumerate(logs.groupby("tool", sort=False), 2):
+            _log_dots(right, models, rows[rows["works"]], "seconds", i, tool)
+            for model, problem in problems.get(tool, pd.Series()).items():
+                _note(right, models.index(model), f"✗ {': '.join(problem.split(': ')[:2])}", i)
+        _log_axis(left, (0.1, 0.2, 0.3, 0.5, 1), _percent)
+        _log_axis(right, (0.1, 1, 10, 100), FuncFormatter(lambda value, _: f"{value:g} s"))
+        left.set_yticks(range(len(models)), models)
+        left.set_ylim(len(models) - 0.5, -0.5)
+        left.set_title("What is left of the network")
+        right.set_title("Seconds to plan and cut")
+        failing = "".join(
+            f" {tool} fails on {', '.join(problems[tool].index)}."
+            for tool in problems.index.unique("tool")
+        )
+        return Picture(
+            figure,
+            f"Dots on log axes for {len(models)} networks with half of their channels removed. "
+            f"Left over are {macs.min():.0%} to {macs.max():.0%} of the operations, and "
+            f"{latency.min():.0%} ({models[0]}) to {latency.max():.0%} ({models[-1]}) of the time "
+            f"of a forward pass.{failing} Bars are 95 % intervals over "
+            f"{table['seed'].nunique()} seeds.",
+        )
+
+
+def _log_dots(
+    ax: Axes, models: list[str], table: pd.DataFrame, column: str, i: int, label: str
+) -> pd.Series:
+    """Geometric means and intervals, from logarithms, a row for each model."""
+    summary = mean_interval(table, ["model"], column).set_index("model").reindex(models)
+    mean, low, high = (np.exp(summary[name]) for name in ("mean", "low", "high"))
+    ax.hlines(range(len(models)), low, high, color=COLORS[i])
+    ax.plot(mean, range(len(models)), MARKERS[i], color=COLORS[i], label=label)
+    return mean
+
+
+def _log_axis(ax: Axes, ticks: tuple[float, ...], form: FuncFormatter) -> None:
+    ax.set_xscale("log")
+    ax.set_xlim(0.9 * ticks[0], 1.1 * ticks[-1])
+    ax.xaxis.set_major_locator(FixedLocator(ticks))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(form)
+    ax.grid(visible=False, axis="y")
+    ax.legend(frameon=False, fontsize=8, labelcolor="linecolor", loc="upper right")
+
+
+def _note(ax: Axes, y: float, text: str, i: int) -> None:
+    """A few words to the right of the axes."""
+    place = ax.get_yaxis_transform()
+    ax.text(1.02, y, text, color=COLORS[i], size=7, va="center", transform=place)
+
+
 def class_probabilities(table: pd.DataFrame, title: str) -> Picture:
     """Probabilities of one image's classes, a bar a class.
 

@@ -4,12 +4,16 @@ import io
 import logging
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from prunelab.pruning import effective_weight, kept_weights, prunable_layers, weight_parameter
 from prunelab.training import evaluation_mode
@@ -168,6 +172,35 @@ def latency(model: nn.Module, x: Tensor, threads: int = 1, min_seconds: float = 
     return Latency(float(median), float(q25), float(q75))
 
 
+def count_macs(model: nn.Module, x: Tensor) -> int:
+    """Count the multiply–accumulate operations (MACs) of a forward pass in evaluation mode.
+
+    `torch.utils.flop_counter` runs the model on `x` and adds up the floating-point operations of
+    its matrix products; one MAC is two of them. Counted are convolutions, linear layers, matrix
+    products, and attention as the products it consists of. Biases, normalization, activations and
+    pooling are not: they cost memory traffic more than arithmetic. A masked weight is multiplied
+    like any other, so pruning with masks changes nothing here.
+
+    Args:
+        model: any network without recurrent layers, whose inside the counter does not see.
+        x: a batch of inputs, on the model's device; twice the batch, twice the MACs.
+
+    Raises:
+        ValueError: a model with recurrent layers, or one that does not run on `x`.
+    """
+    recurrent = [name for name, layer in model.named_modules() if isinstance(layer, nn.RNNBase)]
+    if recurrent:
+        raise ValueError(f"the MACs of recurrent layers can't be counted: {', '.join(recurrent)}")
+    counter = FlopCounterMode(display=False)
+    try:
+        with evaluation_mode(model), torch.no_grad(), _plain_attention(), counter:
+            model(x)
+    except Exception as error:
+        shape = tuple(x.shape) if torch.is_tensor(x) else type(x).__name__
+        raise ValueError(f"model does not run on x={shape}: {error}") from error
+    return counter.get_total_flops() // 2
+
+
 class CSRLinear(nn.Module):
     r"""A linear layer that stores and multiplies only the weights that are not zero.
 
@@ -189,6 +222,18 @@ class CSRLinear(nn.Module):
         """From `[batch, in]` to `[batch, out]`."""
         product = torch.sparse.mm(self.weight, x.T).T
         return product if self.bias is None else product + self.bias
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Attention as matrix products, not as one fused operation that is counted as nothing."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
 
 
 def _kept(layers: dict[str, nn.Module]) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Every figure draws in both themes, says what there is to see, and leaves nothing open."""
 
 import copy
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -104,6 +105,16 @@ def draw_differences(network, data):
     )
 
 
+def draw_zoo(network, data):
+    table = grid(tool=["prunelab", "torch-pruning"], model=["a", "b"], seed=range(3))
+    fails = (table["tool"] != "prunelab") & (table["model"] == "b")
+    after = np.where(fails, np.nan, values(table))
+    table = table.assign(
+        macs_before=1, latency_before=1, macs_after=after, latency_after=after, seconds=after
+    )
+    return figures.zoo(table.assign(works=~fails, problem=np.where(fails, "cut: KeyError: 3", "")))
+
+
 def draw_class_probabilities(network, data):
     table = pd.DataFrame({"class": data.classes, "probability": np.linspace(0, 0.2, 10)})
     return figures.class_probabilities(table, "A title")
@@ -130,6 +141,13 @@ def test_draws_a_picture_with_a_caption(draw, network, data):
     assert picture.png.startswith(PNG)
     assert len(picture.caption) > 40
     assert not plt.get_fignums()
+
+
+def test_zoo_names_what_fails_and_what_gains_most(network, data):
+    caption = draw_zoo(network, data).caption
+    assert "torch-pruning fails on b." in caption
+    assert "prunelab fails" not in caption
+    assert re.search(r"[5-9]\d% \([ab]\) to [5-9]\d% \([ab]\) of the time", caption)
 
 
 def test_every_public_figure_is_tested():

@@ -16,6 +16,7 @@ from prunelab.sparsity import (
     bytes_bound,
     bytes_on_disk,
     check_sparsity,
+    count_macs,
     latency,
     total_sparsity,
 )
@@ -231,6 +232,99 @@ def test_latency_restores_the_mode_of_every_module():
     model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4).eval())
     latency(model, torch.ones(1, 4), min_seconds=0.001)
     assert [module.training for module in model] == [True, False]
+
+
+CONV_SHAPES = [
+    (nn.Conv2d(3, 8, 5), 8 * 3 * 25 * (6 * 4)),
+    (nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False), 8 * 3 * 9 * (5 * 4)),
+    (nn.Conv2d(3, 9, 3, groups=3), 9 * 9 * (8 * 6)),
+    (nn.Conv2d(3, 3, 3, groups=3), 3 * 9 * (8 * 6)),
+    (nn.ConvTranspose2d(3, 8, 3, stride=2), 3 * 8 * 9 * (10 * 8)),
+]
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize(("layer", "macs"), CONV_SHAPES, ids=lambda value: str(value)[:40])
+def test_macs_of_a_convolution_from_the_formula(layer, macs, batch):
+    assert count_macs(layer, torch.ones(batch, 3, 10, 8)) == batch * macs
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(40,), (7, 40), (2, 3, 40)])
+def test_macs_of_a_linear_layer_from_the_formula(shape, bias):
+    rows = torch.ones(shape)[..., 0].numel()
+    assert count_macs(nn.Linear(40, 30, bias=bias), torch.ones(shape)) == rows * 40 * 30
+
+
+def attention_macs(batch: int, tokens: int, width: int) -> int:
+    """Four projections, and two products of tokens with tokens."""
+    return batch * (4 * tokens * width**2 + 2 * tokens**2 * width)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_macs_of_attention_from_the_formula(training):
+    """In evaluation torch fuses it into one operation, which the counter takes for nothing."""
+
+    class SelfAttention(nn.MultiheadAttention):
+        def forward(self, x):
+            return super().forward(x, x, x, need_weights=False)[0]
+
+    layer = SelfAttention(16, 4, batch_first=True).train(training)
+    assert count_macs(layer, torch.ones(2, 5, 16)) == attention_macs(2, 5, 16)
+
+
+def test_macs_of_a_transformer_layer_from_the_formula():
+    layer = nn.TransformerEncoderLayer(16, 4, dim_feedforward=64, batch_first=True)
+    expected = attention_macs(2, 5, 16) + 2 * 2 * 5 * 16 * 64
+    assert count_macs(layer, torch.ones(2, 5, 16)) == expected
+
+
+def test_macs_of_a_network_add_up_over_its_layers():
+    convolutions = 16 * 9 * 28**2 + 32 * 16 * 9 * 14**2 + 64 * 32 * 9 * 7**2
+    assert count_macs(small_convnet(), torch.ones(1, 1, 28, 28)) == convolutions + 64 * 10
+
+
+def test_masked_weights_count_as_any_other():
+    x = torch.ones(1, 1, 28, 28)
+    assert count_macs(masked(), x) == count_macs(lenet300(seed=0), x) == WEIGHTS
+
+
+def test_what_multiplies_no_matrices_counts_nothing():
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.ReLU(), nn.MaxPool2d(2))
+    assert count_macs(model, torch.ones(1, 3, 4, 4)) == 0
+
+
+def test_counting_macs_leaves_the_model_alone():
+    model = small_convnet(seed=0).train()
+    model.bn1.eval()
+    before = copy.deepcopy(model.state_dict())
+    modes = [module.training for module in model.modules()]
+    count_macs(model, torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0)))
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert [module.training for module in model.modules()] == modes
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_counting_macs_leaves_the_settings_of_torch_alone(fused):
+    before = torch.backends.mha.get_fastpath_enabled()
+    try:
+        torch.backends.mha.set_fastpath_enabled(fused)
+        with pytest.raises(ValueError, match="does not run"):
+            count_macs(nn.Linear(4, 4), torch.ones(3))
+        assert torch.backends.mha.get_fastpath_enabled() is fused
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def test_input_that_does_not_fit_is_named():
+    with pytest.raises(ValueError, match=r"model does not run on x=\(2, 3\): mat1 and mat2"):
+        count_macs(nn.Linear(4, 4), torch.ones(2, 3))
+
+
+def test_recurrent_layers_are_refused_rather_than_counted_as_nothing():
+    with pytest.raises(ValueError, match=r"recurrent layers can't be counted: 1"):
+        count_macs(nn.Sequential(nn.Linear(4, 4), nn.GRU(4, 4)), torch.ones(2, 3, 4))
 
 
 @pytest.mark.parametrize("density", [-0.1, 1.1, float("nan")])

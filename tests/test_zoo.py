@@ -1,0 +1,239 @@
+"""The study of the zoo: its oracle, its limits, and what it has recorded."""
+
+import copy
+import os
+import time
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+from torchvision.models.convnext import LayerNorm2d
+
+from prunelab.models import resnet20, small_convnet
+from prunelab.studies import zoo
+from prunelab.surgery import prune_network
+from prunelab.sweep import RESULTS, load_results
+
+IMAGE = torch.randn(1, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+
+
+class Normalized(nn.Module):
+    """Layer normalization over cut channels, in front and behind."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.first = nn.Conv2d(1, 12, 4, stride=4), LayerNorm2d(12)
+        self.wide, self.narrow = nn.Conv2d(12, 20, 1), nn.Conv2d(20, 12, 1)
+        self.last, self.head = nn.LayerNorm(12), nn.Linear(12, 10)
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = x + self.narrow(self.wide(self.first(x)).relu())
+        return self.head(self.last(x.mean((2, 3))))
+
+
+class Upsampling(nn.Sequential):
+    def __init__(self):
+        super().__init__(
+            nn.Conv2d(1, 8, 4, stride=4),
+            nn.ConvTranspose2d(8, 6, 2, stride=2),
+            nn.BatchNorm2d(6),
+            nn.Conv2d(6, 4, 3),
+        )
+
+
+NETWORKS = [small_convnet, resnet20, Normalized, Upsampling]
+
+
+def drawn(network: nn.Module, seed: int = 0) -> nn.Module:
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for tensor in network.state_dict().values():
+            if tensor.is_floating_point() and tensor.dim() == 1:
+                tensor.uniform_(0.5, 1.5, generator=generator)
+    return network.eval()
+
+
+def build_small(name: str, seed: int):
+    return drawn(small_convnet(seed=seed), seed), IMAGE
+
+
+def cut_half(network, x, ratio):
+    return prune_network(network, ratio, x)
+
+
+def cut_wrongly(network, x, ratio):
+    small = prune_network(network, ratio, x)
+    small.conv1.weight.data = small.conv1.weight.data.flip(0)
+    return small
+
+
+def cut_for_inference_only(network, x, ratio):
+    small = prune_network(network, ratio, x)
+    small.register_forward_pre_hook(refuse_training)
+    return small
+
+
+def refuse_training(module, inputs):
+    if module.training:
+        raise RuntimeError("not for training")
+
+
+def fail(network, x, ratio):
+    raise ZeroDivisionError("no groups\nand more")
+
+
+def run_out_of_memory(network, x, ratio):
+    raise MemoryError
+
+
+def die(network, x, ratio):
+    os._exit(1)
+
+
+def sleep(network, x, ratio):
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("make", NETWORKS)
+def test_cut_network_computes_what_the_reference_does(make):
+    network = drawn(make())
+    small = prune_network(network, 0.4, IMAGE, criterion="random")
+    compared = zoo.compare(network, small, IMAGE)
+    assert compared["error"] < 1e-12
+    assert compared["change"] > 0.01
+
+
+@pytest.mark.parametrize("make", NETWORKS)
+def test_reference_tells_when_channels_are_mixed_up(make):
+    network = drawn(make())
+    small = prune_network(network, 0.4, IMAGE, criterion="random")
+    first = next(layer for layer in small.modules() if isinstance(layer, nn.Conv2d))
+    first.weight.data = first.weight.data.roll(1, 0)
+    assert zoo.compare(network, small, IMAGE)["error"] > 1e-3
+
+
+def test_reference_leaves_both_networks_alone():
+    network = drawn(Normalized())
+    small = prune_network(network, 0.5, IMAGE)
+    before = [copy.deepcopy(n.state_dict()) for n in (network, small)]
+    zoo.without_channels(network, small)
+    for state, n in zip(before, (network, small), strict=True):
+        assert all(torch.equal(state[name], tensor) for name, tensor in n.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["vit_b_32", "mobilenet_v3_small", "convnext_tiny"])
+def test_nothing_in_a_built_network_is_left_at_a_constant(name):
+    network, _ = zoo.build(name, seed=0)
+    constant = [key for key, p in network.named_parameters() if p.min() == p.max()]
+    assert not constant
+
+
+def test_built_network_follows_the_seed_and_leaves_the_global_one_alone():
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    (a, x), (b, _), (c, y) = (zoo.build("squeezenet1_1", seed) for seed in (0, 0, 1))
+    assert torch.rand(1) == expected
+    weights = [network.classifier[1].weight for network in (a, b, c)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert not torch.equal(x, y)
+
+
+def test_result_of_a_cut_is_whole(monkeypatch):
+    monkeypatch.setattr(zoo, "build", build_small)
+    result = zoo.cut_and_try("", 0, cut_half)
+    assert set(result) == set(zoo.RESULT)
+    assert (result["works"], result["problem"]) == (True, "")
+    assert result["error"] < 1e-12
+    assert min(result[f"latency_{when}"] for when in ("before", "after")) > 0
+
+
+def test_wrong_cut_has_an_error(monkeypatch):
+    monkeypatch.setattr(zoo, "build", build_small)
+    assert zoo.cut_and_try("", 0, cut_wrongly)["error"] > 1e-3
+
+
+def test_failing_cut_is_told(monkeypatch):
+    monkeypatch.setattr(zoo, "build", build_small)
+    result = zoo.cut_and_try("", 0, fail)
+    assert result == {"problem": "cut: ZeroDivisionError: no groups"}
+
+
+def test_network_that_does_not_train_is_told_with_its_sizes(monkeypatch):
+    monkeypatch.setattr(zoo, "build", build_small)
+    result = zoo.cut_and_try("", 0, cut_for_inference_only)
+    assert result["problem"].startswith("training step: RuntimeError: not for")
+    assert "works" not in result
+    assert result["macs_after"] > 0
+
+
+def test_slow_cut_is_stopped_and_other_seeds_are_not_tried(monkeypatch):
+    monkeypatch.setattr(zoo, "MOST_SECONDS", 1)
+    results = zoo.within_limits("squeezenet1_1", 3, sleep)
+    assert [result["problem"] for result in results] == [
+        "takes more than 1 s",
+        *["not tried, as seed 0: takes more than 1 s"] * 2,
+    ]
+
+
+def test_dead_process_and_lack_of_memory_are_told():
+    died = zoo.within_limits("squeezenet1_1", 1, die)
+    assert died == [{"problem": "its process died"}]
+    lacking = zoo.within_limits("squeezenet1_1", 2, run_out_of_memory)
+    assert [result["problem"] for result in lacking] == [
+        "cut: MemoryError:",
+        "not tried, as seed 0: cut: MemoryError:",
+    ]
+
+
+def test_missing_torch_pruning_names_the_remedy(monkeypatch):
+    monkeypatch.setattr(zoo.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install --editable '\.\[benchmark\]'"):
+        zoo.measure("alexnet", seeds=1)
+
+
+def test_grid_has_every_family():
+    assert [point["model"] for point in zoo.grid(seeds=5)] == list(zoo.FAMILIES)
+
+
+def test_torch_pruning_cuts_a_copy():
+    pytest.importorskip("torch_pruning")
+    network, x = build_small("", 0)
+    before = zoo.count_parameters(network)
+    small = zoo.cut_with_torch_pruning(network, x, 0.5)
+    assert zoo.count_parameters(small) < before == zoo.count_parameters(network)
+
+
+@pytest.fixture(scope="module")
+def recorded() -> pd.DataFrame:
+    if not (RESULTS / "zoo.csv").exists():
+        pytest.skip("the zoo is not recorded yet")
+    return load_results("zoo")
+
+
+def test_every_family_is_recorded_for_both_tools(recorded):
+    counts = recorded.groupby(["tool", "model"]).size()
+    assert set(counts.index) == {
+        (t, m) for t in ("prunelab", "torch-pruning") for m in zoo.FAMILIES
+    }
+    assert counts.min() == counts.max()
+
+
+def test_every_recorded_cut_of_ours_works_and_is_exact(recorded):
+    ours = recorded[recorded["tool"] == "prunelab"]
+    assert ours["works"].all()
+    assert ours["error"].max() < 1e-12
+    assert ours["change"].min() > 0.01
+
+
+def test_every_recorded_cut_of_ours_is_smaller_and_faster_to_run(recorded):
+    ours = recorded[recorded["tool"] == "prunelab"]
+    assert (ours["params_after"] < ours["params_before"]).all()
+    assert (ours["macs_after"] < ours["macs_before"]).all()
+
+
+def test_what_fails_has_a_reason(recorded):
+    assert (recorded["works"] == recorded["problem"].isna()).all()
