@@ -1,5 +1,6 @@
 # make lab        open JupyterLab at notebook 00
 # make test       the whole gate: lint, unit and property tests, every notebook
+# make test-zoo   cut every classification network of torchvision and check it (half an hour)
 # make notebooks  execute every notebook top to bottom, in place
 # make figures    draw the figures of the recorded studies into build/figures
 
@@ -7,7 +8,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TQDM_DISABLE=1
 
-.PHONY: lab test notebooks figures
+.PHONY: lab test test-zoo notebooks figures
 
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
@@ -18,6 +19,9 @@ test: .venv/ready
 	$(ONE_THREAD) $(BIN)/python -m pytest tests -n 2 --dist worksteal
 	$(ONE_THREAD) $(BIN)/python -m pytest notebooks -p tests.nbval_hardening --nbval-lax \
 		--nbval-current-env --nbval-cell-timeout 300 -n 2 --dist loadscope
+
+test-zoo: .venv/ready
+	WHOLE_ZOO=1 $(ONE_THREAD) $(BIN)/python -m pytest tests/test_surgery_zoo.py
 
 notebooks: .venv/ready
 	$(ONE_THREAD) $(BIN)/python notebooks/execute.py

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from prunelab.intervals import mean_interval, paired_difference
-from prunelab.studies import recovery_speed, regularization
+from prunelab.studies import recovery_speed, regularization, structured, structured_cost
 from prunelab.sweep import load_results
 
 
@@ -38,6 +38,14 @@ CLAIMS = {
     "08": Claim("08", "five steps beat one", "points over one-shot, equal cost", 0.0),
     "09": Claim("09", "recalibrate after pruning", "points gained, untrained", 0.0),
     "09 late": Claim("09", "recalibrate after pruning", "points gained, fine-tuned", 0.2),
+    "12 drop": Claim("12", "filters cost more than weights", "points more, not retrained", 0.0),
+    "12 weights": Claim("12", "90 % sparsity is recoverable", "points lost", 1.0, above=False),
+    "12 tuning": Claim(
+        "12", "half the filters need careful tuning", "points, best over plain", 1.0
+    ),
+    "12 rewind": Claim("12", "weights want rewinding", "points over LR rewinding", 0.0),
+    "12 teacher": Claim("12", "filters want a teacher", "points over LR rewinding", 0.0),
+    "12 speed": Claim("12", "filters make it faster at once", "time dense / cut", 1.0),
     "10": Claim("10", "an L1 penalty is better", "points over L2, not retrained", 0.0),
     "10 late": Claim("10", "an L1 penalty is better", "points over L2, retrained", 0.0),
 }
@@ -133,6 +141,33 @@ def _effects() -> Iterator[tuple[str, pd.DataFrame]]:
             key,
             _difference(rows, ["network", "sparsity"], "test_accuracy", "penalty", "l1", "l2"),
         )
+
+    yield from _structured_effects()
+
+
+def _structured_effects() -> Iterator[tuple[str, pd.DataFrame]]:
+    study, by = load_results("structured"), ["network", "ratio"]
+    filters = study[study["pruned"] == structured.FILTERS]
+    weights = study[study["pruned"] == structured.EQUAL_PARAMETERS]
+    before = pd.concat([filters, weights]).query("method == 'before'")
+    two = ("pruned", structured.EQUAL_PARAMETERS, structured.FILTERS)
+    yield "12 drop", _difference(before, by, "test_accuracy", *two)
+
+    sparsest = weights[(weights["ratio"] == 0.75) & (weights["network"] == "half_convnet")]
+    lost = sparsest[sparsest["method"] == "LR rewinding"]
+    lost = lost.assign(lost=lost["test_dense"] - lost["test_accuracy"])
+    yield "12 weights", _percent(mean_interval(lost, by, "lost"), by)
+
+    two = ("method", "LR rewinding", "fine-tune")
+    yield "12 tuning", _difference(filters[filters["ratio"] == 0.5], by, "test_accuracy", *two)
+    two = ("method", "rewind to late", "LR rewinding")
+    yield "12 rewind", _difference(weights, by, "test_accuracy", *two)
+    two = ("method", "distillation", "LR rewinding")
+    yield "12 teacher", _difference(filters, by, "test_accuracy", *two)
+
+    price = structured_cost.relative_to_dense(load_results("structured_cost"))
+    price, by = price[price["variant"] == "filters"], ["network", "ratio", "batch"]
+    yield "12 speed", _percent(mean_interval(price.assign(s=price["speedup"] / 100), by, "s"), by)
 
 
 def _difference(table: pd.DataFrame, by: list[str], value: str, *two) -> pd.DataFrame:

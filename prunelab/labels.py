@@ -4,10 +4,12 @@ Every index of every parameter axis gets a label, an integer. The network's own 
 tensors that hold labels where activations would be. An operation that only moves data (a reshape,
 a concatenation, a channel shuffle) is executed on the labels as it is. An operation that combines
 channels says one of two things: these labels are one channel (a *tie*), or this label may not go
-(it is *fixed*). An operation without a rule fixes all it touches.
+(it is *fixed*). An operation without a rule fixes all it touches. The steps are written down, to
+hold the cut network against the whole one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +36,7 @@ ELEMENTWISE = _names(
 )
 PASSES = _names(
     """contiguous clone detach to type type_as float double half bfloat16 requires_grad dropout
-    dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout nan_to_num"""
+    dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout nan_to_num cpu cuda"""
 )
 MOVES = _names(
     """view view_as reshape reshape_as flatten unflatten permute transpose swapaxes swapdims
@@ -50,10 +52,10 @@ POOLS = _names(
 )
 REDUCTIONS = _names("mean sum amax amin var std")
 QUESTIONS = _names(
-    """size dim ndimension numel nelement stride is_contiguous is_floating_point is_complex
-    is_nested get_device element_size __len__ _assert"""
+    """size dim ndimension numel nelement stride is_contiguous is_complex is_nested get_device
+    element_size __len__ assert"""
 )
-VALUES = _names("__bool__ __int__ __float__ __index__ item tolist numpy nonzero unique")
+VALUES = _names("__bool__ __int__ __float__ __index__ __array__ item tolist numpy nonzero unique")
 
 
 class Label(Tensor):
@@ -63,7 +65,7 @@ class Label(Tensor):
 
 
 class CannotFollow(ValueError):
-    """Labels met that had not met in the whole network, or its forward failed."""
+    """A cut network does something else with these labels than the whole one, or fails."""
 
     def __init__(self, labels: Tensor, why: str):
         super().__init__(why)
@@ -78,25 +80,34 @@ class LabelRun(TorchFunctionMode):
 
     Attributes:
         axes: the labels of each parameter by dimension; under None, a label for each element.
-        writes, reads: for each weight, the dimension of its output and of its input channels.
+        writes, reads: weights, each with the dimension of its output or of its input channels.
         ties: pairs of labels that are one channel, as `pair_codes`.
         fixed: labels that may not go, with the reason.
         given_up: parameters without labels, with the reason.
+        steps: the operations in order, with their numbers, and where they moved labels to.
         count: labels in use, the reserved ones included.
     """
 
     def __init__(self, model: nn.Module):
         super().__init__()
         self.names: dict[int, str] = {}
+        self.tensors = []  # kept alive, as an id is given again
         for tensors in (model.named_parameters, model.named_buffers):
             for name, tensor in tensors(remove_duplicate=False):
                 self.names.setdefault(id(tensor), name)
+                self.tensors.append(tensor)
+        for name, module in model.named_modules():
+            if isinstance(module, nn.modules.batchnorm._NormBase) and not module.state_dict():
+                module.register_forward_pre_hook(partial(self._count_features, name))
+        floats = [t.dtype for t in self.tensors if t.is_floating_point()]
+        self.dtype = floats[0] if floats else torch.float32
         self.axes: dict[str, dict[int | None, Tensor]] = {}
-        self.writes: dict[str, int] = {}
-        self.reads: dict[str, int] = {}
+        self.writes: list[tuple[str, int]] = []
+        self.reads: list[tuple[str, int]] = []
         self.ties: list[Tensor] = []
         self.fixed: list[tuple[Tensor, str]] = []
         self.given_up: dict[str, str] = {}
+        self.steps: list[tuple[str, list | Tensor]] = []
         self.count = FIXED + 1
         self.met: list[list[Label]] = []
 
@@ -109,12 +120,11 @@ class LabelRun(TorchFunctionMode):
 
         arguments, named_arguments = tree_map(enter, (arguments, named_arguments))
         self.met.clear()
-        with torch.no_grad(), self:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), self:
+            torch.default_generator.manual_seed(0)
             outputs = model(*arguments, **named_arguments)
-        for output in tree_leaves(outputs):
-            for leaf in tree_leaves(getattr(output, "__dict__", None) or output):
-                if isinstance(leaf, Label):
-                    self.fix(leaf, "is the model's output")
+        for label in _labels_in(outputs):
+            self.fix(label, "is the model's output")
 
     def tie(self, a: Tensor, b: Tensor) -> None:
         """These labels are one channel, element by element."""
@@ -138,28 +148,44 @@ class LabelRun(TorchFunctionMode):
 
     def fix(self, labels: Tensor, why: str) -> None:
         """These labels may not go."""
-        labels = torch.unique(distinct(_plain(labels)))
-        labels = labels[labels > FIXED]
+        labels = self._distinct_labels(labels)
         if len(labels):
             self.fixed.append((labels, why))
+
+    def _distinct_labels(self, labels: Tensor) -> Tensor:
+        """In ascending order, without the reserved ones."""
+        seen = torch.zeros(self.count, dtype=torch.bool)
+        seen[distinct(_plain(labels))] = True
+        seen[: FIXED + 1] = False
+        return seen.nonzero().flatten()
+
+    def step(self, name: str, numbers_or_labels: list | Tensor) -> None:
+        """What the forward does next, to be done by the cut network as well."""
+        self.steps.append((name, numbers_or_labels))
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         name = func.__name__
         name = name if name.startswith("__") else name.strip("_")
-        tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
-        labels = [t for t in tensors if isinstance(t, Label)]
-        if name == "__get__":
-            return _attribute(func, args[0], labels)
-        if name in QUESTIONS or not (labels or any(map(self._is_registered, tensors))):
+        leaves = tree_leaves((args, kwargs))
+        labels = [t for t in leaves if isinstance(t, Label)]
+        registered = [t for t in leaves if self._is_registered(t)]
+        if name in QUESTIONS or not (labels or registered):
             return func(*args, **kwargs)
+        if name == "__get__":
+            return self._attribute(func, args[0])
+        if name == "is_floating_point":
+            return True
         if name in VALUES:
-            if not labels:
-                return func(*args, **kwargs)
-            raise ValueError(f"the forward depends on the values of a tensor (it calls `{name}`)")
+            if labels:
+                raise ValueError(f"it depends on the values of a tensor (calls `{name}`)")
+            self._give_up(self.names[id(registered[0])], f"is read by `{name}`")
+            return func(*args, **kwargs)
         if name.startswith("new_") or name.endswith("_like"):
             return func(*tree_map(_hollow("cpu"), args), **kwargs)
         self.met.append(labels)
+        may_vary = name in MOVES or name in RESIZED
+        self.step(name, [] if may_vary else self._numbers(leaves))
         try:
             return self._apply(name, func, args, kwargs)
         except CannotFollow:
@@ -181,6 +207,7 @@ class LabelRun(TorchFunctionMode):
 
     def _no_rule(self, func: Callable, args: tuple, kwargs: dict, why: str = ""):
         why = why or f"enters `{func.__name__.strip('_')}`, which may mix channels"
+        self.step("fixes", [])
         for tensor in tree_leaves((args, kwargs)):
             if isinstance(tensor, Label):
                 self.fix(tensor, why)
@@ -193,26 +220,41 @@ class LabelRun(TorchFunctionMode):
 
     # --- parameters ------------------------------------------------------------------------------
 
+    def _numbers(self, leaves: list) -> list:
+        """The numbers among the arguments of an operation; a plain tensor may be one, too."""
+        plain = [t for t in leaves if torch.is_tensor(t) and not isinstance(t, Label)]
+        plain = [t for t in plain if t.numel() == 1 and not (self._is_registered(t) or t.is_meta)]
+        return [v for v in leaves if isinstance(v, int | float)] + [t.item() for t in plain]
+
     def _is_registered(self, tensor) -> bool:
         return torch.is_tensor(tensor) and id(tensor) in self.names and tensor.is_floating_point()
 
-    def _axis(self, tensor: Tensor, dim: int | None, axis: dict[str, int] | None = None) -> Tensor:
+    def _attribute(self, get: Callable, tensor: Tensor):
+        if get.__self__ is Tensor.dtype:
+            return self.dtype if isinstance(tensor, Label) else get(tensor)
+        value = get(tensor)
+        is_data = torch.is_tensor(value) and get.__self__ is not Tensor.grad
+        return _label(get(self._labels(tensor))) if is_data else value
+
+    def _axis(self, tensor: Tensor, dim: int | None, role: list | None = None) -> Tensor:
         """Labels of a parameter along a dimension; for None, a label for each element."""
         if not self._is_registered(tensor):
             raise TypeError("not a parameter")
-        name = self.names[id(tensor)]
+        shape = tensor.shape if dim is None else tensor.shape[dim : dim + 1]
+        return self._named_axis(self.names[id(tensor)], dim, shape, role)
+
+    def _named_axis(self, name: str, dim: int | None, shape, role: list | None = None) -> Tensor:
         labels = self.axes.setdefault(name, {})
         if labels and (None in labels) != (dim is None):
             self._give_up(name, "is used in two ways")
-        shape = tensor.shape if dim is None else tensor.shape[dim : dim + 1]
         if name in self.given_up:
             return _all(FIXED, shape)
         if dim not in labels:
             end = self.count + shape.numel()
             labels[dim] = torch.arange(self.count, end).view(shape)
             self.count = end
-        if axis is not None:
-            axis[name] = dim
+        if role is not None and (name, dim) not in role:
+            role.append((name, dim))
         return labels[dim]
 
     def _give_up(self, name: str, why: str) -> None:
@@ -266,6 +308,8 @@ class LabelRun(TorchFunctionMode):
         indices = args[1:] if name in ("__getitem__", "index_select") else ()
         if any(isinstance(t, Label) for t in tree_leaves(indices)):
             return self._no_rule(func, args, kwargs)
+        if func.__name__ == f"{name}_":  # in place
+            return func(*args, **kwargs)
         if name in ("view", "view_as"):  # expanded labels have no contiguous view
             func = torch.Tensor.reshape if name == "view" else torch.Tensor.reshape_as
 
@@ -276,29 +320,54 @@ class LabelRun(TorchFunctionMode):
             return self._labels(value) if is_data else value
 
         moved = func(*tree_map(movable, args), **tree_map(movable, kwargs))
+        for part in tree_leaves(moved):
+            self.step("moves", part)
         return tree_map(lambda t: _label(t) if torch.is_tensor(t) else t, moved)
 
+    def _iterate(self, func, input):
+        return iter(self._move("unbind", torch.unbind, (input,), {}))
+
     def _pad(self, func, input, pad, mode="constant", value=None):
-        labels = self._labels(input)
+        labels, pad = self._labels(input), list(pad)
+        for i in range(len(pad) // 2):  # pairs from the last dimension on
+            d = labels.dim() - 1 - i
+            if not _varies(labels, d):  # the border belongs to the same channel
+                shape = list(labels.shape)
+                shape[d] += pad[2 * i] + pad[2 * i + 1]
+                labels = labels.narrow(d, 0, 1).expand(shape)
+                pad[2 * i : 2 * i + 2] = 0, 0
+        if not any(pad):
+            return _label(labels)
         if mode == "constant":
-            return _label(F.pad(labels, pad, value=NEUTRAL))
-        return _label(F.pad(labels.double(), pad, mode).long())  # torch pads no integers by mirror
+            labels = F.pad(labels, pad, value=NEUTRAL)
+        else:  # torch mirrors no integers
+            labels = F.pad(labels.double(), pad, mode).long()
+        self.step("moves", labels)
+        return _label(labels)
 
     def _cat(self, func, tensors, dim=0, **kwargs):
         parts = [self._labels(t) for t in tensors]
         dim = kwargs.get("axis", dim) % parts[0].dim()
         shape = list(parts[0].shape)
         shape[dim] = sum(part.size(dim) for part in parts)
+        ends = [part.narrow(dim, 0, 1) for part in parts]
+        if any(_varies(ends[0], d) for d in range(len(shape))):  # channels beside one another
+            for end in ends[1:]:
+                self.tie(end, ends[0])
         for d in range(len(shape)):  # keep what is expanded expanded
             if d != dim and all(part.stride(d) == 0 for part in parts):
                 parts = [part.narrow(d, 0, 1) for part in parts]
-        return _label(torch.cat(parts, dim).expand(shape))
+        labels = torch.cat(parts, dim).expand(shape)
+        self.step("moves", labels)
+        return _label(labels)
 
     def _pool(self, func, *args, **kwargs):
         labels = self._labels(args[0] if args else kwargs["input"])
-        if any(_varies(labels, d) for d in range(2, labels.dim())):
+        pooled = next((int(c) for c in func.__name__ if c.isdigit()), labels.dim() - 2)
+        dims = range(labels.dim() - pooled, labels.dim())
+        if any(_varies(labels, d) for d in dims):
             return self._no_rule(func, args, kwargs)
-        for d in range(2, labels.dim()):
+        for d in dims:
             labels = labels.narrow(d, 0, 1)
         return tree_map(lambda t: _label(labels.expand(t.shape)), _dry_run(func, args, kwargs))
 
@@ -309,6 +378,7 @@ class LabelRun(TorchFunctionMode):
         dims = [d % labels.dim() for d in ([dim] if isinstance(dim, int) else dim)]
         if any(_varies(labels, d) for d in dims):
             return self._no_rule(func, (input, dim, *args), kwargs)
+        self.step("reduces", [labels.size(d) for d in dims])
         for d in dims:
             labels = labels.narrow(d, 0, 1)
         return _label(labels.reshape(_dry_run(func, (input, dim, *args), kwargs).shape))
@@ -317,6 +387,7 @@ class LabelRun(TorchFunctionMode):
         labels = self._labels(input)
         if dim is None or _varies(labels, dim % labels.dim()):
             return self._no_rule(func, (input, dim, *args), kwargs)
+        self.step("reduces", [labels.size(dim)])
         return _label(labels)
 
     def _glu(self, func, input, dim=-1):
@@ -379,9 +450,16 @@ class LabelRun(TorchFunctionMode):
         """Normalization and PReLU: every tensor argument is a vector over the channels."""
         labels = self._labels(input)
         for vector in tree_leaves((args, kwargs)):
-            if torch.is_tensor(vector) and (vector.numel() > 1 or labels.size(1) == 1):
+            if torch.is_tensor(vector) and vector.numel() > 1:
                 self.tie(_along(self._axis(vector, 0), 1, labels.dim()), labels)
         return _label(labels)
+
+    def _count_features(self, name: str, module: nn.Module, inputs: tuple) -> None:
+        """A normalization without any tensor still says how many channels it expects."""
+        with torch._C.DisableTorchFunction():
+            labels = self._labels(inputs[0])
+            counted = self._named_axis(f"{name}.num_features", 0, labels.shape[1:2])
+            self.tie(_along(counted, 1, labels.dim()), labels)
 
     def _layer_norm(self, func, input, normalized_shape, weight=None, bias=None, *args, **kwargs):
         labels = self._labels(input)
@@ -420,41 +498,58 @@ RULES: dict[str, Callable] = {
     "group_norm": LabelRun._group_norm,
     "pad": LabelRun._pad,
     "glu": LabelRun._glu,
+    "__iter__": LabelRun._iterate,
 }
+RESIZED = frozenset(n for n in RULES if "conv" in n or n.endswith("_norm")) | {"pad"}
 
 
 class Rehearsal(LabelRun):
-    """Follows the surviving labels through a cut network: all must meet as they met before.
+    """Follows the surviving labels through a cut network: all must do as they did before.
+
+    The same operations in the same order, with the same numbers, and every operation that moves
+    labels must leave the survivors in the same order, so that each channel meets what it met.
 
     Args:
         model: the cut network.
-        axes: the surviving labels of its parameters.
+        whole: the run of the whole network.
+        axes: the surviving labels of the parameters.
         pairs: the ties of the whole network, as sorted `pair_codes`.
-        may_go: for each label of the whole network, whether it may go.
+        gone: for each label of the whole network, whether it has been cut.
 
     Raises:
-        CannotFollow: on `follow`, at the first meeting that is new.
+        CannotFollow: on `follow`, at the first step that differs.
     """
 
-    def __init__(self, model: nn.Module, axes: dict, pairs: Tensor, may_go: Tensor):
+    def __init__(self, model, whole: LabelRun, axes: dict, pairs: Tensor, gone: Tensor):
         super().__init__(model)
-        self.axes, self.pairs, self.may_go = axes, pairs, may_go
-        self.count = len(may_go)
+        self.axes, self.pairs, self.gone = axes, pairs, gone
+        self.count = whole.count
+        self.expected = iter(whole.steps)
+
+    def step(self, name: str, numbers_or_labels: list | Tensor) -> None:
+        expected, before = next(self.expected, ("nothing", []))
+        if name != expected:
+            why = f"the cut forward takes another path: `{name}` instead of `{expected}`"
+        elif isinstance(before, list):
+            if numbers_or_labels == before:
+                return
+            why = f"`{name}` computes with numbers that depend on how many channels there are"
+        else:
+            if torch.equal(numbers_or_labels, surviving(before, self.gone)):
+                return
+            why = "the forward picks or orders channels by number"
+        met = self.met[-1] if self.met else []
+        raise CannotFollow(torch.cat([distinct(_plain(t)).flatten() for t in met]), why)
 
     def note(self, pairs: Tensor) -> None:
         place = torch.searchsorted(self.pairs, pairs).clamp(max=len(self.pairs) - 1)
         new = pairs[self.pairs[place] != pairs]
         if len(new):
-            raise CannotFollow(
-                torch.cat([new // MOST_LABELS, new % MOST_LABELS]), "channels meet in a new order"
-            )
+            new = torch.cat([new // MOST_LABELS, new % MOST_LABELS])
+            raise CannotFollow(new, "channels meet that had not met before")
 
     def fix(self, labels: Tensor, why: str) -> None:
-        labels = torch.unique(distinct(_plain(labels)))
-        labels = labels[labels > FIXED]
-        free = labels[self.may_go[labels]]
-        if len(free):
-            raise CannotFollow(free, why)
+        pass
 
     def _was_grouped(self, weight: Tensor) -> bool:
         return 1 not in self.axes.get(self.names.get(id(weight)), {1: None})
@@ -488,6 +583,22 @@ def distinct(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def surviving(labels: Tensor, gone: Tensor) -> Tensor:
+    """Without the slices, along any dimension, of which every label is gone."""
+    compact, shape = distinct(labels), list(labels.shape)
+    is_gone = gone[compact]
+    for d in range(labels.dim()) if is_gone.any() else ():
+        kept = kept_along(is_gone, d)
+        if len(kept) < compact.size(d):
+            compact, shape[d] = compact.index_select(d, kept), len(kept)
+    return compact.expand(shape)
+
+
+def kept_along(gone: Tensor, dim: int) -> Tensor:
+    """Indices of the slices that are not gone altogether."""
+    return (~gone.movedim(dim, 0).reshape(gone.size(dim), -1).all(dim=1)).nonzero().flatten()
+
+
 def _varies(labels: Tensor, dim: int) -> bool:
     if labels.size(dim) == 1 or labels.stride(dim) == 0:
         return False
@@ -513,7 +624,7 @@ def _hollow(device: str) -> Callable:
             return value
         is_float = isinstance(value, Label) or value.is_floating_point()
         dtype = torch.float32 if is_float else value.dtype
-        return torch.empty(value.shape, dtype=dtype, device=device)
+        return torch.zeros(value.shape, dtype=dtype, device=device)
 
     return hollow
 
@@ -524,8 +635,10 @@ def _dry_run(func: Callable, args: tuple, kwargs: dict):
     return func(*tree_map(hollow, args), **tree_map(hollow, kwargs))
 
 
-def _attribute(get: Callable, tensor: Tensor, labels: list[Label]):
-    if labels and get.__self__ is Tensor.dtype:
-        return torch.float32
-    value = get(tensor)
-    return _label(value) if labels and isinstance(value, Tensor) else value
+def _labels_in(outputs, depth: int = 0) -> Iterator[Label]:
+    """Labels in containers and in the attributes of objects."""
+    for leaf in tree_leaves(outputs):
+        if isinstance(leaf, Label):
+            yield leaf
+        elif depth < 4 and hasattr(leaf, "__dict__"):
+            yield from _labels_in(vars(leaf), depth + 1)

@@ -20,9 +20,18 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from prunelab.labels import MOST_LABELS, RESERVED, CannotFollow, LabelRun, Rehearsal, distinct
+from prunelab.labels import (
+    MOST_LABELS,
+    RESERVED,
+    CannotFollow,
+    LabelRun,
+    Rehearsal,
+    distinct,
+    kept_along,
+)
 from prunelab.pruning import filter_norms, lowest
 
+VECTORS = ("weight", "bias", "running_mean", "running_var", "num_features")
 CRITERIA = ("l1", "l2", "random", "bn_scale")
 
 
@@ -59,7 +68,8 @@ def prune_channels(model: nn.Module, layer_name: str, channel_indices, example_i
 
     for every layer that writes these channels and every one that reads them; BatchNorm vectors
     and biases in between are cut alike. The result computes what `model` computes with the
-    readers' weights for the removed channels set to zero.
+    readers' weights for the removed channels set to zero; only LayerNorm, RMSNorm and GroupNorm
+    average over the channels that are left.
 
     Args:
         model: any network whose forward does not depend on the values of its tensors.
@@ -220,8 +230,9 @@ def load_network(original: nn.Module, path: Path | str) -> nn.Module:
     try:
         small = _cut(original, stored["kept"])
         small.load_state_dict(stored["weights"])
-    except (KeyError, IndexError, RuntimeError) as error:
+    except (KeyError, IndexError, RuntimeError, TypeError) as error:
         raise ValueError(f"{path} does not fit original: {error}") from error
+    small.kept_channels = stored["kept"]
     return small
 
 
@@ -229,7 +240,7 @@ class Group(NamedTuple):
     """Units that share a layer, and how many channels of one layer a unit has."""
 
     units: Tensor
-    channels_per_unit: int
+    channels_per_unit: set[int]
 
 
 class ChannelPlan:
@@ -243,20 +254,20 @@ class ChannelPlan:
 
     def __init__(self, model: nn.Module, example_inputs):
         for name, module in model.named_modules():
-            if hasattr(module, "weight_mask"):
+            if any(buffer.endswith("_mask") for buffer, _ in module.named_buffers(recurse=False)):
                 raise ValueError(f"layer {name!r} is masked; call make_pruning_permanent first")
         self.model = model
         self.arguments = _as_arguments(example_inputs)
-        twin = _twin(model)
-        run = LabelRun(twin)
-        for training in (False, True):
-            try:
+        try:
+            twin = _twin(model)
+            self.run = run = LabelRun(twin)
+            for training in (False, True):
                 run.follow(twin.train(training), *self.arguments)
-            except Exception as error:
-                raise CannotCut(f"the forward can't be followed on labels: {error}") from error
+        except Exception as error:
+            raise CannotCut(f"the forward can't be followed on labels: {error}") from error
         self.axes, self.writes, self.reads = run.axes, run.writes, run.reads
         self.given_up = run.given_up
-        self.pairs = torch.unique(torch.cat([*run.ties, torch.zeros(0, dtype=torch.long)]))
+        self.pairs = torch.unique(torch.cat([*run.ties, torch.zeros(1, dtype=torch.long)]))
         self.unit = _components(self.pairs // MOST_LABELS, self.pairs % MOST_LABELS, run.count)
         self.stays: dict[int, str] = {}
         for labels, why in run.fixed:
@@ -270,33 +281,37 @@ class ChannelPlan:
     def exclude(self, names: str | tuple[str, ...]) -> None:
         """The output channels of these layers may not go."""
         for name in [names] if isinstance(names, str) else names:
-            weights = [w for w in self.writes if f"{w}.".startswith(f"{name}.")]
-            if not weights:
+            writes = [(w, dim) for w, dim in self.writes if f"{w}.".startswith(f"{name}.")]
+            if not writes:
                 raise ValueError(f"exclude={name!r} names no layer with output channels")
-            for weight in weights:
-                self.keep(self.written(weight), "is excluded")
+            for weight, dim in writes:
+                self.keep(self.units(weight, dim), "is excluded")
 
-    def written(self, weight: str) -> Tensor:
-        """The units of a weight's output channels."""
-        return self.unit[self.axes[weight][self.writes[weight]]]
+    def units(self, weight: str, dim: int) -> Tensor:
+        """The unit of each channel of a weight along a dimension."""
+        return self.unit[self.axes[weight][dim]]
 
     def groups(self) -> list[Group]:
         """The units that may go, together with those they share a layer with."""
-        stays = torch.tensor(list(self.stays), dtype=torch.long)
-        free = {weight: self.written(weight) for weight in self.writes}
-        free = {weight: units[~torch.isin(units, stays)] for weight, units in free.items()}
-        free = {weight: units for weight, units in free.items() if len(units)}
+        may_go = ~self._mask(list(self.stays))
+        free = [units[may_go[units]] for units in (self.units(*written) for written in self.writes)]
+        free = [units for units in free if len(units)]
         if not free:
             return []
-        firsts = torch.cat([units[:1].expand(len(units)) for units in free.values()])
-        group_of = _components(firsts, torch.cat(list(free.values())), len(self.unit))
+        firsts = torch.cat([units[:1].expand(len(units)) for units in free])
+        group_of = _components(firsts, torch.cat(free), len(self.unit))
         groups: dict[int, list[Tensor]] = {}
-        for units in free.values():
+        for units in free:
             groups.setdefault(int(group_of[units[0]]), []).append(units)
         return [
-            Group(torch.cat(members).unique(), max(len(u) // len(u.unique()) for u in members))
+            Group(torch.cat(members).unique(), {len(u) // len(u.unique()) for u in members})
             for members in groups.values()
         ]
+
+    def _mask(self, units: Tensor | list[int]) -> Tensor:
+        mask = torch.zeros(len(self.unit), dtype=torch.bool)
+        mask[units] = True
+        return mask
 
     def scores(self, criterion: str | Callable[[Tensor], Tensor], seed: int) -> Tensor:
         """Equation (5.3): a score for every unit."""
@@ -305,23 +320,25 @@ class ChannelPlan:
             return torch.rand(len(scores), generator=torch.Generator().manual_seed(seed))
         if criterion == "bn_scale":
             return self._bn_scales(scores)
-        for name, dim in self.writes.items():
+        for name, dim in self.writes:
             weight = self.model.get_parameter(name).detach().movedim(dim, 0).cpu()
             norms = criterion(weight) if callable(criterion) else filter_norms(weight, criterion)
-            if norms.shape != weight.shape[:1]:
+            norms = torch.as_tensor(norms).double()
+            if norms.shape != weight.shape[:1] or not norms.isfinite().all():
                 raise ValueError(
-                    f"criterion returned shape {tuple(norms.shape)} for weights "
-                    f"{tuple(weight.shape)}; one score for each of the {len(weight)} is needed"
+                    f"criterion returned {norms} for the weights of {_layer(name)!r}, "
+                    f"{tuple(weight.shape)}; needed is a finite score for each of {len(weight)}"
                 )
-            scores.index_add_(0, self.written(name), norms.double())
+            scores.index_add_(0, self.units(name, dim), norms)
         return scores
 
     def _bn_scales(self, scores: Tensor) -> Tensor:
         seen = torch.zeros(len(scores), dtype=torch.bool)
         for name, module in self.model.named_modules():
             weight = f"{name}.weight"
-            if isinstance(module, nn.modules.batchnorm._BatchNorm) and weight in self.axes:
-                units = self.unit[self.axes[weight][0]]
+            is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+            if is_norm and 0 in self.axes.get(weight, {}):
+                units = self.units(weight, 0)
                 scores.index_add_(0, units, module.weight.detach().abs().double().cpu())
                 seen[units] = True
         for group in self.groups():
@@ -334,11 +351,10 @@ class ChannelPlan:
         Raises:
             CannotFollow: the cut network does not do with its channels what the whole one did.
         """
-        is_gone = torch.zeros(len(self.unit), dtype=torch.bool)
-        is_gone[gone] = True
+        is_gone = self._mask(gone)
         kept = self._kept(is_gone)
         small = _cut(self.model, kept)
-        self._rehearse(small, kept)
+        self._rehearse(small, kept, is_gone)
         small.kept_channels = _after(getattr(self.model, "kept_channels", {}), kept)
         return small
 
@@ -364,37 +380,40 @@ class ChannelPlan:
             for dim, labels in dims.items():
                 gone = is_gone[self.unit[labels]]
                 for d in range(gone.dim()) if gone.any() else ():
-                    slices = gone.movedim(d, 0).flatten(1).all(dim=1) if dim is None else gone
-                    if slices.any() and not slices.all():
-                        kept.setdefault(name, {})[d if dim is None else dim] = _where(~slices)
+                    indices = kept_along(gone, d)
+                    if 0 < len(indices) < gone.size(d):
+                        kept.setdefault(name, {})[d if dim is None else dim] = indices
         return kept
 
-    def _rehearse(self, small: nn.Module, kept: dict) -> None:
+    def _rehearse(self, small: nn.Module, kept: dict, is_gone: Tensor) -> None:
         axes = {
             name: {dim: _survivors(labels, dim, kept.get(name, {})) for dim, labels in dims.items()}
             for name, dims in self.axes.items()
         }
-        stays = torch.tensor(list(self.stays), dtype=torch.long)
-        may_go = torch.cat([stays[:0], *(group.units for group in self.groups())])
+        suspects = self._mask([])
+        for group in self.groups():
+            suspects[group.units] = is_gone[group.units].any()
         twin = _twin(small)
-        run = Rehearsal(twin, axes, self.pairs, may_go=~torch.isin(self.unit, stays))
+        run = Rehearsal(twin, self.run, axes, self.pairs, gone=is_gone[self.unit])
         for training in (False, True):
             try:
                 run.follow(twin.train(training), *self.arguments)
             except Exception as error:
                 labels = [error.labels] if isinstance(error, CannotFollow) else []
                 labels += [distinct(t).flatten() for step in reversed(run.met) for t in step]
-                for met in labels:  # the last that met before it failed, and may go
-                    units = self.unit[met[met < len(self.unit)]].unique()
-                    guilty = units[torch.isin(units, may_go)]
-                    if len(guilty):
-                        raise CannotFollow(guilty, str(error)) from error
-                raise CannotFollow(stays[:0], str(error)) from error
+                for met in labels:  # the last that met before it failed, and were cut
+                    units = self.unit[met[met < len(self.unit)]]
+                    if suspects[units].any():
+                        raise CannotFollow(units[suspects[units]], str(error)) from error
+                raise CannotFollow(self.unit[:0], str(error)) from error
 
     def units_of(self, layer_name: str, channel_indices) -> Tensor:
         """The units that own these output channels, if exactly they can go."""
-        units = self.written(self._written_weight(layer_name))
-        chosen = torch.as_tensor(channel_indices).flatten().unique()
+        units = self.units(*self._written_weight(str(layer_name)))
+        try:
+            chosen = torch.as_tensor(channel_indices).flatten().unique()
+        except (TypeError, ValueError, RuntimeError):
+            chosen = torch.empty(0)
         if chosen.dtype not in (torch.int32, torch.int64) or not len(chosen):
             raise CannotCut(
                 f"channel_indices={channel_indices!r} must be whole numbers, at least one"
@@ -426,7 +445,7 @@ class ChannelPlan:
                     )
         return gone
 
-    def _written_weight(self, layer_name: str) -> str:
+    def _written_weight(self, layer_name: str) -> tuple[str, int]:
         modules = dict(self.model.named_modules())
         if layer_name not in modules:
             close = difflib.get_close_matches(layer_name, modules, n=3)
@@ -441,10 +460,14 @@ class ChannelPlan:
         own = {id(p) for p in modules[layer_name].parameters(recurse=False)}
         names = [name for name, p in self.model.named_parameters() if id(p) in own]
         for name in names:
-            if name in self.writes and name not in self.given_up:
-                return name
             if name in self.given_up:
                 raise CannotCut(f"channels of {layer_name!r} may not go: it {self.given_up[name]}")
+        written = [(name, dim) for name, dim in self.writes if name in names]
+        if len(written) > 1:  # an embedding that shares its weight with a linear layer
+            first = 1 if isinstance(modules[layer_name], nn.Embedding) else 0
+            written = [(name, dim) for name, dim in written if dim == first]
+        if written:
+            return written[0]
         if not any(name in self.axes for name in names):
             if any(modules[layer_name].children()) or not names:
                 raise CannotCut(
@@ -461,7 +484,7 @@ class ChannelPlan:
         carried = torch.cat(
             [self.unit[labels].flatten() for n in names for labels in self.axes[n].values()]
         )
-        return [_layer(w) for w in self.writes if torch.isin(self.written(w), carried).any()]
+        return [_layer(w) for w, d in self.writes if torch.isin(self.units(w, d), carried).any()]
 
     def _touched(self, unit: int) -> list[str]:
         return list(
@@ -476,8 +499,8 @@ class ChannelPlan:
         """Layers that keep all channels, with the reason; not those that write the output."""
         ordinary = ("is the model's output", "is excluded", *RESERVED.values())
         reasons = {_layer(weight): why for weight, why in self.given_up.items()}
-        for weight in self.writes:
-            units = self.written(weight).tolist()
+        for weight, dim in self.writes:
+            units = self.units(weight, dim).tolist()
             if all(unit in self.stays for unit in units) and self.stays[units[0]] not in ordinary:
                 reasons.setdefault(_layer(weight), self.stays[units[0]])
         return reasons
@@ -488,8 +511,8 @@ class ChannelPlan:
         rows, seen = [], set()
         for name, dims in self.axes.items():
             for dim, labels in dims.items():
-                role = "writes" if self.writes.get(name) == dim else "carries"
-                role = "reads" if self.reads.get(name) == dim else role
+                role = "writes" if (name, dim) in self.writes else "carries"
+                role = "reads" if (name, dim) in self.reads else role
                 if role == "carries" and (_layer(name), "writes") in seen:
                     continue  # a bias
                 if (_layer(name), role) in seen:
@@ -520,9 +543,9 @@ def _lowest(groups: list[Group], scores: Tensor, ratio, scope, relative, round_t
     return chosen
 
 
-def _rounded(count: int, total: int, channels_per_unit: int, round_to: int) -> int:
+def _rounded(count: int, total: int, channels_per_unit: set[int], round_to: int) -> int:
     """How many units to remove, so that a nearest multiple of channels is left."""
-    step = round_to // math.gcd(round_to, channels_per_unit)
+    step = math.lcm(*(round_to // math.gcd(round_to, n) for n in channels_per_unit))
     if count == 0 or step == 1:
         return count
     left = max(1, math.floor((total - count) / step + 0.5)) * step
@@ -531,27 +554,21 @@ def _rounded(count: int, total: int, channels_per_unit: int, round_to: int) -> i
 
 def _cut(model: nn.Module, kept: dict[str, dict[int, Tensor]]) -> nn.Module:
     """A copy of the model with only the kept indices of every parameter and buffer."""
-    small = _share_parameters(model)
-    tensors = [*small.named_parameters(remove_duplicate=False)]
-    tensors += small.named_buffers(remove_duplicate=False)
-    done: dict[int, Tensor] = {}
-    for name, tensor in tensors:
-        if id(tensor) not in done:
-            new = tensor.detach()
-            for dim, indices in kept.get(name, {}).items():
-                new = new.index_select(dim, indices.to(new.device))
-            if tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
-                new = new.contiguous(memory_format=torch.channels_last)
-            new = new.clone() if new.data_ptr() == tensor.data_ptr() else new
-            is_parameter = isinstance(tensor, nn.Parameter)
-            done[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if is_parameter else new
-        owner, _, leaf = name.rpartition(".")
-        owner = small.get_submodule(owner)
-        (owner._parameters if leaf in owner._parameters else owner._buffers)[leaf] = done[
-            id(tensor)
-        ]
-    for module in small.modules():
+    small_tensors: dict[int, Tensor] = {}
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        new = tensor.detach()
+        for dim, indices in kept.get(name, {}).items():
+            new = new.index_select(dim, indices.to(new.device))
+        if tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
+            new = new.contiguous(memory_format=torch.channels_last)
+        new = new if kept.get(name) else new.clone()
+        is_parameter = isinstance(tensor, nn.Parameter)
+        small_tensors[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if is_parameter else new
+    small = copy.deepcopy(model, small_tensors)
+    for name, module in small.named_modules():
         _match_attributes(module)
+        if counted := kept.get(f"{name}.num_features"):
+            module.num_features = len(counted[0])
     return small
 
 
@@ -607,22 +624,28 @@ def _components(a: Tensor, b: Tensor, count: int) -> Tensor:
     return torch.from_numpy(connected_components(edges, directed=False)[1]).long()
 
 
-def _share_parameters(model: nn.Module) -> nn.Module:
-    """A copy with modules and buffers of its own that shares the parameters."""
-    return copy.deepcopy(model, {id(p): p for p in model.parameters()})
-
-
 def _twin(model: nn.Module) -> nn.Module:
-    """A copy to run on labels, which live on the CPU."""
-    if all(p.device.type == "cpu" for p in model.parameters()):
-        return _share_parameters(model)
-    return copy.deepcopy(model).cpu()
+    """A copy to run on labels, which live on the CPU; the values of its parameters don't matter."""
+    on_cpu = {id(p): p if p.device.type == "cpu" else _empty(p) for p in model.parameters()}
+    on_cpu |= {id(b): _empty(b) for b in model.buffers() if b.is_meta}
+    return copy.deepcopy(model, on_cpu).cpu()
+
+
+def _empty(tensor: Tensor) -> Tensor:
+    empty = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu")
+    return nn.Parameter(empty) if isinstance(tensor, nn.Parameter) else empty
 
 
 def _as_arguments(example_inputs) -> tuple[tuple, dict]:
     if example_inputs is None:
         raise ValueError("example_inputs is missing; give a batch as the forward takes it")
-    example_inputs = tree_map(lambda v: v.cpu() if torch.is_tensor(v) else v, example_inputs)
+
+    def on_cpu(value):
+        if not torch.is_tensor(value):
+            return value
+        return _empty(value) if value.is_meta else value.cpu()
+
+    example_inputs = tree_map(on_cpu, example_inputs)
     if isinstance(example_inputs, dict):
         return (), example_inputs
     is_sequence = isinstance(example_inputs, tuple | list)
@@ -632,7 +655,7 @@ def _as_arguments(example_inputs) -> tuple[tuple, dict]:
 def _layer(name: str) -> str:
     """The layer of a parameter; a parameter that a composite module owns counts as itself."""
     owner, _, leaf = name.rpartition(".")
-    return owner if leaf in ("weight", "bias", "running_mean", "running_var") else name
+    return owner if leaf in VECTORS else name
 
 
 def _where(mask: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from prunelab import figures
 from prunelab.models import lenet300
 from prunelab.pruning import apply_global_pruning, get_masks
 from prunelab.sparsity import bytes_on_disk, check_sparsity
+from prunelab.surgery import channel_labels
 
 PNG = b"\x89PNG"
 
@@ -38,6 +39,10 @@ def theme(request, monkeypatch):
 
 def pruned(network, sparsity):
     return apply_global_pruning(copy.deepcopy(network), sparsity=sparsity)
+
+
+def draw_channel_map(network, data):
+    return figures.channel_map(channel_labels(network, data.test.x[:1]).query("channel < 5"))
 
 
 def draw_images(network, data):

@@ -1,0 +1,204 @@
+"""What a cut network must compute: the whole network whose readers see none of the cut channels."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils._pytree import tree_leaves, tree_map
+from torchvision.ops import StochasticDepth
+
+TOLERANCE = 1e-9
+CONVOLUTIONS = nn.modules.conv._ConvNd
+
+
+def randomize(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Double precision, and no value left at 0 or 1 that would hide a mistake."""
+    generator = torch.Generator().manual_seed(seed)
+    model.double()
+
+    def draw(tensor: Tensor) -> Tensor:
+        return torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.dim() > 1:
+                p.copy_(draw(p) / max(p[0].numel(), 2) ** 0.5)
+            else:
+                p.copy_(1 + 0.3 * draw(p))
+        for name, buffer in model.named_buffers():
+            if buffer.is_floating_point():
+                positive = name.endswith("running_var")
+                buffer.copy_(0.5 + draw(buffer).abs() if positive else 0.3 * draw(buffer))
+    for module in model.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd | StochasticDepth):
+            module.p = 0.0
+        for name in ("dropout", "attention_dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+    return model
+
+
+class MaskedNorm(nn.Module):
+    """LayerNorm, RMSNorm or GroupNorm whose average ignores the channels that were cut."""
+
+    def __init__(self, norm: nn.Module, kept: dict[int, Tensor]):
+        super().__init__()
+        self.norm, self.kept = [norm], kept  # in a list, so that no name changes
+        self.weight = norm.weight
+        if getattr(norm, "bias", None) is not None:
+            self.bias = norm.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        norm = self.norm[0]
+        kept, bias = self.kept, getattr(self, "bias", None)
+        dims = [norm.weight.dim() - d for d in kept]  # from the end
+        is_channel_first = isinstance(norm, nn.GroupNorm) or type(norm).__name__ == "LayerNorm2d"
+        axes = [1 if is_channel_first else x.dim() - d for d in dims]
+        part, weight = x, self.weight
+        for axis, (d, indices) in zip(axes, kept.items(), strict=True):
+            part, weight = part.index_select(axis, indices), weight.index_select(d, indices)
+            bias = bias if bias is None else bias.index_select(d, indices)
+        if isinstance(norm, nn.GroupNorm):
+            groups = len(weight) // (norm.num_channels // norm.num_groups)
+            part = F.group_norm(part, groups, weight, bias, norm.eps)
+        elif isinstance(norm, nn.RMSNorm):
+            part = F.rms_norm(part, weight.shape, weight, norm.eps)
+        elif is_channel_first:
+            part = F.layer_norm(part.movedim(1, -1), weight.shape, weight, bias, norm.eps)
+            part = part.movedim(-1, 1)
+        else:
+            part = F.layer_norm(part, weight.shape, weight, bias, norm.eps)
+        for axis, (_, indices) in zip(reversed(axes), reversed(kept.items()), strict=True):
+            shape = list(part.shape)
+            shape[axis] = x.size(axis)
+            part = part.new_zeros(shape).index_copy(axis, indices, part)
+        return part
+
+
+def reference(model: nn.Module, small: nn.Module, reads: dict[str, int] | None = None):
+    """The whole network with the readers' weights for the cut channels set to zero.
+
+    Args:
+        reads: the reading dimension of parameters that the model uses without a layer.
+    """
+    whole = copy.deepcopy(model)
+    kept = small.kept_channels
+    reads = dict(reads or {})
+    shared = {id(p): name for name, p in whole.named_parameters()}
+    for module in list(whole.modules()):
+        if isinstance(module, CONVOLUTIONS) and module.groups == 1:
+            reads.setdefault(shared.get(id(module.weight)), 0 if module.transposed else 1)
+        elif isinstance(module, nn.Linear) and id(module.weight) in shared:
+            reads.setdefault(shared[id(module.weight)], 1)
+        for name, child in module.named_children():
+            if isinstance(child, nn.LayerNorm | nn.RMSNorm | nn.GroupNorm):
+                known = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
+                assert type(child) in known or type(child).__name__ == "LayerNorm2d"
+                of_weight = kept.get(shared.get(id(child.weight)), {})
+                if of_weight:
+                    module._modules[name] = MaskedNorm(child, of_weight)
+    parameters = {shared[id(p)]: p for p in whole.parameters()}
+    with torch.no_grad():
+        for name, dim in reads.items():
+            if name in kept and dim in kept[name]:
+                cut = torch.ones(parameters[name].size(dim), dtype=torch.bool)
+                cut[kept[name][dim]] = False
+                parameters[name].movedim(dim, 0)[cut] = 0
+    return whole
+
+
+def assert_exact(model, small, inputs, reads=None, tolerance: float = TOLERANCE) -> None:
+    """Outputs, gradients and running statistics agree, in evaluation and in training mode."""
+    arguments, named = ((), inputs) if isinstance(inputs, dict) else (inputs, {})
+    arguments = arguments if isinstance(arguments, tuple) else (arguments,)
+    whole = reference(model, small, reads)
+    assert_attributes(small, arguments, named)
+    for training in (False, True):
+        results = []
+        for network in (whole.train(training), small.train(training)):
+            network.zero_grad(set_to_none=True)
+            outputs = [t for t in tree_leaves(network(*arguments, **named)) if torch.is_tensor(t)]
+            loss = sum(t.square().mean() for t in outputs)
+            if loss.requires_grad:
+                loss.backward()
+            results.append([t.detach() for t in outputs])
+        assert_close(*results, tolerance, f"outputs, training={training}")
+        both = dict(whole.named_parameters()), dict(small.named_parameters())
+        gradients = [{n: p.grad for n, p in ps.items() if p.grad is not None} for ps in both]
+        assert gradients[0].keys() == gradients[1].keys()
+        survivors = keep(gradients[0], small.kept_channels)
+        assert_close(list(survivors.values()), list(gradients[1].values()), tolerance, "gradients")
+        buffers = keep(dict(whole.named_buffers()), small.kept_channels)
+        assert_close(list(buffers.values()), list(small.buffers()), tolerance, "buffers")
+    small.zero_grad(set_to_none=True)
+
+
+def assert_attributes(small: nn.Module, arguments: tuple, named: dict) -> None:
+    """What modules say of their widths agrees with their tensors, and with their inputs."""
+    for m in small.modules():
+        if isinstance(m, CONVOLUTIONS):
+            ends = (m.in_channels, m.out_channels // m.groups)
+            ends = ends if m.transposed else (m.out_channels, m.in_channels // m.groups)
+            assert ends == m.weight.shape[:2]
+        elif isinstance(m, nn.Linear):
+            assert (m.out_features, m.in_features) == m.weight.shape
+        elif isinstance(m, nn.Embedding):
+            assert m.embedding_dim == m.weight.shape[1]
+        elif isinstance(m, nn.LayerNorm | nn.RMSNorm) and m.weight is not None:
+            assert tuple(m.normalized_shape) == m.weight.shape
+        elif isinstance(m, nn.GroupNorm) and m.weight is not None:
+            assert len(m.weight) == m.num_channels
+        elif isinstance(m, nn.PReLU):
+            assert len(m.weight) == m.num_parameters
+
+    def check_width(norm: nn.Module, inputs: tuple) -> None:
+        assert norm.num_features == inputs[0].size(1)
+
+    norms = [m for m in small.modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
+    hooks = [norm.register_forward_pre_hook(check_width) for norm in norms]
+    with torch.no_grad():
+        small.eval()(*arguments, **named)
+    for hook in hooks:
+        hook.remove()
+
+
+def keep(tensors: dict[str, Tensor], kept: dict[str, dict[int, Tensor]]) -> dict[str, Tensor]:
+    """The part of each tensor that a cut network still has."""
+
+    def part(name: str) -> Tensor:
+        tensor = tensors[name]
+        for dim, indices in kept.get(name, {}).items():
+            tensor = tensor.index_select(dim, indices)
+        return tensor
+
+    return {name: part(name) for name in tensors}
+
+
+def assert_close(expected: list[Tensor], actual: list[Tensor], tolerance: float, what: str) -> None:
+    scale = max((t.abs().max().item() for t in expected if t.numel()), default=1)
+    assert len(expected) == len(actual)
+    assert torch.tensor(scale).isfinite(), f"{what}: the reference itself is {scale}"
+    for one, other in zip(expected, actual, strict=True):
+        assert one.shape == other.shape, what
+        if one.numel():
+            error = (one.double() - other.double()).abs().max().item() / max(scale, 1e-30)
+            assert error < tolerance, f"{what} differ by {error:.1e} of their scale"
+
+
+def freeze(model: nn.Module) -> tuple:
+    """All that an operation may not change in a model."""
+    return (
+        tree_map(torch.clone, model.state_dict()),
+        {name: p.requires_grad for name, p in model.named_parameters()},
+        {name: (type(m), m.training, m.extra_repr()) for name, m in model.named_modules()},
+        {name: id(p.grad) for name, p in model.named_parameters()},
+    )
+
+
+def assert_unchanged(model: nn.Module, before: tuple) -> None:
+    after = freeze(model)
+    assert after[1:] == before[1:]
+    assert after[0].keys() == before[0].keys()
+    for name, tensor in before[0].items():
+        assert torch.equal(tensor, after[0][name]), name

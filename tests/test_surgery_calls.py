@@ -1,0 +1,262 @@
+"""What the functions of channel surgery accept, refuse, and leave as it was."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import prune
+
+from prunelab.models import resnet20, small_convnet
+from prunelab.pruning import apply_global_pruning
+from prunelab.surgery import CannotCut, prune_channels, prune_network
+from tests.surgery_oracle import assert_exact, assert_unchanged, freeze, randomize
+from tests.test_surgery import A, Net, conv, image, net, tokens
+
+X = image(1, 28)
+
+
+class Grouped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.g, self.out = conv(3, 8), conv(8, 8, groups=4), conv(8, 2)
+        self.idle = conv(3, 3)
+        self.block = nn.Sequential(nn.BatchNorm2d(8), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.block(self.g(self.a(x))))
+
+
+WRONG_CHANNELS = {
+    "all channels of a layer": ("a", range(8), "all that 'a' has; keep at least one"),
+    "the model's outputs": ("out", [0], "is the model's output"),
+    "half a group": ("g", [0], r"go only together with its channels \[1\]"),
+    "half a group, by its reader": ("a", [2], r"go only together with its channels \[3\]"),
+    "an unknown layer": ("aa", [0], "'aa' is no layer of the model; did you mean 'a'?"),
+    "nothing like a layer": ("zzzzz", [0], "see named_modules"),
+    "no name": (3, [0], "'3' is no layer"),
+    "an index too high": ("a", [8], "the channels of 'a' are 0 to 7"),
+    "a negative index": ("a", [-1], "the channels of 'a' are 0 to 7"),
+    "a mask": ("a", [True] * 4 + [False] * 4, "must be whole numbers"),
+    "fractions": ("a", [0.0, 1.0], "must be whole numbers"),
+    "nothing": ("a", [], "at least one"),
+    "text": ("a", "01", "must be whole numbers"),
+    "None": ("a", None, "must be whole numbers"),
+    "a set": ("a", {0, 1}, "must be whole numbers"),
+    "a BatchNorm": ("block.0", [0], r"only carries them; name one of .*\['a', 'g'\]"),
+    "a container": ("block", [0], "has no weights of its own; name a layer in it"),
+    "a layer without weights": ("block.1", [0], "has no weights of its own"),
+    "a layer never reached": ("idle", [0], "'idle' is never reached by the forward"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_CHANNELS)
+def test_channels_that_cannot_go(name):
+    layer, channels, message = WRONG_CHANNELS[name]
+    model = randomize(Grouped()).train()
+    before = freeze(model)
+    with pytest.raises(CannotCut, match=message):
+        prune_channels(model, layer, channels, image())
+    assert_unchanged(model, before)
+
+
+def test_refusal_names_all_that_go_together():
+    model = Net(lambda m, x: m.out(m.a(x) + m.b(x) + x), a=conv(3, 3), b=conv(3, 3), out=conv(3, 2))
+    with pytest.raises(CannotCut, match=r"\['a', 'b', 'out'\].*reads the model's input"):
+        prune_channels(model, "a", [0], image())
+
+
+@pytest.mark.parametrize("indices", [[3, 1, 3], (1, 3), torch.tensor([3, 1]), range(1, 4, 2)])
+def test_channel_indices_may_come_in_any_form_and_order(indices):
+    model = randomize(net(lambda m, x: m.out(m.a(x)), **A)())
+    small = prune_channels(model, "a", indices, image())
+    assert small.kept_channels["a.weight"][0].tolist() == [0, 2, 4, 5, 6, 7]
+    assert_exact(model, small, image())
+
+
+def test_one_index_may_be_a_number():
+    model = net(lambda m, x: m.out(m.a(x)), **A)()
+    assert prune_channels(model, "a", 3, image().float()).a.out_channels == 7
+
+
+WRONG_FORWARDS = {
+    "depends on a value": (
+        lambda m, x: m.out(m.a(x)) if x.sum() > 0 else m.out(-m.a(x)),
+        "depends on the values of a tensor .*__bool__",
+    ),
+    "reads a number": (lambda m, x: m.out(m.a(x)) * m.a(x).max().item(), "values .*item"),
+    "makes an array": (lambda m, x: torch.from_numpy(m.out(m.a(x)).numpy()), "values .*numpy"),
+    "does not fit the input": (lambda m, x: m.out(m.out(m.a(x))), "can't be followed"),
+    "raises": (lambda m, x: m.absent(x), "absent"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_FORWARDS)
+@pytest.mark.parametrize("cut", [prune_channels, prune_network])
+def test_forward_that_cannot_be_followed(name, cut):
+    run, message = WRONG_FORWARDS[name]
+    model = net(run, **A)()
+    before = freeze(model)
+    options = {"layer_name": "a", "channel_indices": [0]} if cut is prune_channels else {}
+    with pytest.raises(CannotCut, match=message):
+        cut(model, **options, example_inputs=image().float())
+    assert_unchanged(model, before)
+
+
+WRONG_ARGUMENTS = {
+    "ratio": [1, 1.5, -0.1, float("nan"), True],
+    "criterion": ["l3", None, 1],
+    "scope": ["layerwise", None],
+    "round_to": [0, -8, 8.0, "8"],
+    "exclude": ["absent", ("conv1", "con"), ("bn1",), "relu1"],
+}
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"), [(name, v) for name, values in WRONG_ARGUMENTS.items() for v in values]
+)
+def test_wrong_arguments(argument, value):
+    model = small_convnet()
+    before = freeze(model)
+    with pytest.raises(ValueError, match=argument):
+        prune_network(model, example_inputs=X.float(), **{argument: value})
+    assert_unchanged(model, before)
+
+
+@pytest.mark.parametrize("cut", [prune_network, lambda m, x: prune_channels(m, "conv1", [0], x)])
+def test_missing_inputs(cut):
+    with pytest.raises(ValueError, match="example_inputs is missing"):
+        cut(small_convnet(), None) if cut is not prune_network else cut(small_convnet())
+
+
+@pytest.mark.parametrize(
+    "criterion", [lambda w: w, lambda w: w.flatten(1).sum(1) / 0, lambda w: torch.zeros(3)]
+)
+def test_criterion_that_gives_no_score_for_each_channel(criterion):
+    with pytest.raises(ValueError, match="criterion returned"):
+        prune_network(small_convnet(), 0.5, X.float(), criterion=criterion)
+
+
+def test_masked_layers_are_to_be_made_permanent_first():
+    for model in (
+        apply_global_pruning(small_convnet(), 0.5),
+        Net(lambda m, x: m.out(m.a(x)), a=prune.random_unstructured(conv(3, 8), "bias", 2)),
+    ):
+        with pytest.raises(ValueError, match="masked; call make_pruning_permanent first"):
+            prune_network(model, 0.5, X.float())
+
+
+def test_nothing_can_be_cut():
+    with pytest.raises(CannotCut, match="nothing in this network can be cut"):
+        prune_network(nn.Linear(4, 2), 0.5, torch.randn(2, 4))
+
+
+def test_model_that_cannot_be_copied():
+    model = net(lambda m, x: m.out(m.a(x)), **A)()
+    model.cache = model(image().float())  # has a gradient function
+    with pytest.raises(CannotCut, match="deepcopy"):
+        prune_network(model, 0.5, image().float())
+
+
+def modes_and_gradients(model: nn.Module) -> nn.Module:
+    model.train()
+    model.bn1.eval()
+    model.conv2.weight.requires_grad = False
+    model(X.to(model.conv1.weight.dtype)).sum().backward()
+    return model
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        lambda m: prune_network(m, 0.5, X),
+        lambda m: prune_network(m, 0, X),
+        lambda m: prune_channels(m, "conv2", [1], X),
+    ],
+)
+def test_the_model_is_left_as_it_is_and_shares_nothing(cut):
+    model = modes_and_gradients(randomize(small_convnet()))
+    before, random_state = freeze(model), torch.get_rng_state()
+    small = cut(model)
+    assert_unchanged(model, before)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    for name, module in model.named_modules():
+        assert type(small.get_submodule(name)) is type(module)
+        assert small.get_submodule(name).training == module.training
+    for name, p in model.named_parameters():
+        assert small.get_parameter(name).requires_grad == p.requires_grad
+        assert small.get_parameter(name).grad is None
+    storages = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
+    for t in (*small.parameters(), *small.buffers()):
+        assert t.untyped_storage().data_ptr() not in storages
+    for t in (*small.parameters(), *small.buffers()):
+        t.data.zero_()
+    assert_unchanged(model, before)
+
+
+def test_references_to_parameters_follow_the_cut():
+    """Lists that a module keeps of its parameters: an LSTM runs on such a list."""
+    model = Net(
+        lambda m, x: m.b(m.lstm(m.a(x))[0]),
+        a=nn.Linear(12, 8),
+        lstm=nn.LSTM(8, 6, batch_first=True),
+        b=nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 2)),
+    )
+    model.weights = [model.a.weight]
+    small = prune_network(model, 0.5, tokens().float(), exclude="a")
+    assert small.weights[0] is small.a.weight
+    assert all(
+        p is q for p, q in zip(small.lstm._flat_weights, small.lstm.parameters(), strict=True)
+    )
+    small(tokens().float()).sum().backward()
+    assert small.lstm.weight_ih_l0.grad is not None
+    assert model.lstm.weight_ih_l0.grad is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_dtypes(dtype):
+    model = small_convnet().to(dtype)
+    small = prune_network(model, 0.5, X.to(dtype))
+    assert {p.dtype for p in small.parameters()} == {dtype}
+    assert small(X.to(dtype)).dtype == dtype
+
+
+def test_meta_device():
+    with torch.device("meta"):
+        model = small_convnet()
+    small = prune_network(model, 0.5, torch.empty(2, 1, 28, 28, device="meta"), criterion="random")
+    assert small.conv1.out_channels == 8
+    assert {t.device.type for t in (*small.parameters(), *small.buffers())} == {"meta"}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gpu():
+    model, x = randomize(resnet20()).cuda(), X.cuda()
+    small = prune_network(model, 0.5, x)
+    assert {t.device.type for t in (*small.parameters(), *small.buffers())} == {"cuda"}
+    assert_exact(model.cpu(), small.cpu(), X)
+
+
+def test_channels_last_is_kept():
+    model = small_convnet().to(memory_format=torch.channels_last)
+    small = prune_network(model, 0.5, X.float())
+    for layer in (small.conv2, small.conv3):
+        assert layer.weight.is_contiguous(memory_format=torch.channels_last)
+        assert not layer.weight.is_contiguous()
+    small = prune_network(small_convnet(), 0.5, X.float())
+    assert small.conv2.weight.is_contiguous()
+
+
+def test_small_network_trains_and_is_copied():
+    small = prune_network(small_convnet(seed=0), 0.5, X.float())
+    before = F.cross_entropy(small(X.float()), torch.tensor([3, 4]))
+    optimizer = torch.optim.SGD(small.parameters(), lr=0.1)
+    for _ in range(5):
+        optimizer.zero_grad()
+        F.cross_entropy(small(X.float()), torch.tensor([3, 4])).backward()
+        optimizer.step()
+    assert F.cross_entropy(small(X.float()), torch.tensor([3, 4])) < before
+    twin = copy.deepcopy(small)
+    assert torch.equal(twin.eval()(X.float()), small.eval()(X.float()))
+    assert twin.kept_channels is not small.kept_channels
