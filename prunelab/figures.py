@@ -448,8 +448,8 @@ def zoo(table: pd.DataFrame) -> Picture:
         figure,
         ((left, right),),
     ):
-        macs = _log_dots(left, models, ours, "macs", 0, "operations (MACs)")
-        latency = _log_dots(left, models, ours, "latency", 1, "time of a forward pass")
+        macs = _log_dots(left, models, ours, "macs", 0, "operations")
+        latency = _log_dots(left, models, ours, "latency", 1, "time")
         band = {"color": THEMES[theme]["faint"], "linewidth": 3, "zorder": 1}
         left.hlines(range(len(models)), macs, latency, **band)
         for y, factor in enumerate(1 / latency):
@@ -459,11 +459,12 @@ def zoo(table: pd.DataFrame) -> Picture:
             for model, problem in problems.get(tool, pd.Series()).items():
                 _note(right, models.index(model), f"✗ {': '.join(problem.split(': ')[:2])}", i)
         _log_axis(left, (0.1, 0.2, 0.3, 0.5, 1), _percent)
-        _log_axis(right, (0.1, 1, 10, 100), FuncFormatter(lambda value, _: f"{value:g} s"))
+        _log_axis(right, (0.05, 0.2, 1, 5, 20), FuncFormatter(lambda value, _: f"{value:g} s"))
         left.set_yticks(range(len(models)), models)
-        left.set_ylim(len(models) - 0.5, -0.5)
+        left.set_ylim(len(models) - 0.5, -2)  # room for the legends
         left.set_title("What is left of the network")
-        right.set_title("Seconds to plan and cut")
+        left.set_xlabel("share of the whole network's forward pass")
+        right.set_title("Time to plan and cut")
         failing = "".join(
             f" {tool} fails on {', '.join(problems[tool].index)}."
             for tool in problems.index.unique("tool")
@@ -496,7 +497,7 @@ def _log_axis(ax: Axes, ticks: tuple[float, ...], form: FuncFormatter) -> None:
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(form)
     ax.grid(visible=False, axis="y")
-    ax.legend(frameon=False, fontsize=8, labelcolor="linecolor", loc="upper right")
+    ax.legend(frameon=False, fontsize=8, labelcolor="linecolor", loc="upper left", ncols=2)
 
 
 def _note(ax: Axes, y: float, text: str, i: int) -> None:
@@ -665,6 +666,7 @@ def _recorded() -> Iterator[tuple[str, Picture]]:
     for layer in latency["layer"].unique():
         name = f"latency_{layer.split()[0]}"
         yield name, speed_against_density(relative_speed(latency[latency["layer"] == layer]))
+    yield "zoo", zoo(load_results("zoo"))
 
 
 _percent = FuncFormatter(lambda value, _: f"{100 * value:g} %")
