@@ -505,8 +505,8 @@ class ChannelPlan:
         reasons = {_layer(weight): why for weight, why in self.given_up.items()}
         for weight, dim in self.writes:
             units = self.units(weight, dim).tolist()
-            is_well = len(units) == 1 or any(unit not in self.stays for unit in units)
-            if not is_well and self.stays[units[0]] not in ordinary:
+            all_stay = len(units) > 1 and all(unit in self.stays for unit in units)
+            if all_stay and self.stays[units[0]] not in ordinary:
                 reasons.setdefault(_layer(weight), self.stays[units[0]])
         return reasons
 

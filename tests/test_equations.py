@@ -34,6 +34,7 @@ from prunelab.pruning import (
 )
 from prunelab.rewinding import error_barrier, snapshot, weight_rewinding
 from prunelab.sparsity import CSRLinear, binary_entropy, bytes_bound, check_sparsity
+from prunelab.surgery import masked_filter_output, prune_channels, prune_network
 from prunelab.training import evaluate, fit, shuffled_batches
 
 EQUATIONS = {}
@@ -225,6 +226,70 @@ def rewound_learning_rate(data):
             nn.Linear(1, 1), T, lr=0.3, milestones=milestones, original_steps=T0
         )
         assert learning_rates(*schedule, T) == pytest.approx([0.3 / 10**n for n in reached])
+
+
+@equation("5.1")
+def output_of_a_masked_filter(data):
+    norm = nn.BatchNorm2d(5)
+    beta, gamma, mean, variance = RNG.normal(size=(4, 5))
+    variance = variance**2
+    for tensor, values in zip(
+        (norm.bias.data, norm.weight.data, norm.running_mean, norm.running_var),
+        (beta, gamma, mean, variance),
+        strict=True,
+    ):
+        tensor.copy_(torch.tensor(values))
+    expected = [beta[c] - gamma[c] * mean[c] / np.sqrt(variance[c] + norm.eps) for c in range(5)]
+    np.testing.assert_allclose(masked_filter_output(norm).numpy(), expected, rtol=1e-5)
+    y = norm.eval()(torch.zeros(1, 5, 2, 2))[0, :, 0, 0]
+    np.testing.assert_allclose(y.detach().numpy(), expected, rtol=1e-5)
+
+
+@equation("5.2")
+def cut_weights(data):
+    model = nn.Sequential(nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 4)).double()
+    w, b, v = (p.detach().numpy().copy() for p in list(model.parameters())[:3])
+    small = prune_channels(model, "0", [1, 4], torch.zeros(2, 9))
+    kept = [0, 2, 3, 5]
+    np.testing.assert_array_equal(small[0].weight.detach().numpy(), [w[i] for i in kept])
+    np.testing.assert_array_equal(small[0].bias.detach().numpy(), [b[i] for i in kept])
+    rows = [[row[i] for i in kept] for row in v]
+    np.testing.assert_array_equal(small[2].weight.detach().numpy(), rows)
+    x = RNG.normal(size=(5, 9))
+    v[:, [1, 4]] = 0  # the readers see nothing of what went
+    expected = np.maximum(x @ w.T + b, 0) @ v.T + model[2].bias.detach().numpy()
+    np.testing.assert_allclose(small(torch.tensor(x)).detach().numpy(), expected, rtol=1e-12)
+
+
+class _Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.n, self.out = (
+            nn.Linear(9, 6),
+            nn.Linear(6, 6),
+            nn.BatchNorm1d(6),
+            nn.Linear(6, 4),
+        )
+
+    def forward(self, x):
+        return self.out(self.a(x) + self.n(self.b(self.a(x))))
+
+
+@equation("5.3")
+def scores_of_units(data):
+    model = _Residual()
+    model.n.weight.data = torch.tensor(RNG.normal(size=6), dtype=torch.float32)
+    filters = [layer.weight.detach().double().numpy() for layer in (model.a, model.b)]
+    gamma = model.n.weight.detach().double().numpy()
+    scores = {
+        "l1": [sum(sum(abs(w[u])) for w in filters) for u in range(6)],
+        "l2": [sum(sum(w[u] ** 2) ** 0.5 for w in filters) for u in range(6)],
+        "bn_scale": [abs(gamma[u]) for u in range(6)],
+    }
+    for criterion, s in scores.items():
+        kept = sorted(sorted(range(6), key=lambda u, s=s: s[u])[2:])
+        small = prune_network(model, 1 / 3, torch.zeros(2, 9), criterion)
+        assert small.kept_channels["a.weight"][0].tolist() == kept
 
 
 @equation("6.1")
