@@ -8,6 +8,7 @@ zero and are rewound, and the images of a round come in one order in all its run
 """
 
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 from torch import nn
@@ -29,6 +30,13 @@ CURVE_ROUNDS = (0, 3, 7, 12, 15, 18)
 """Figure 3: 100, 51.3, 21.1, 7.0, 3.6 and 1.9 % of the weights kept."""
 WITH_CURVE = ("ticket", "random reinit")
 PURPOSES = ("split", "init", "order", "reinit", "mask")
+
+
+SCALES = {
+    "quick": {"seeds": 2, "rounds": 7, "iterations": 600},
+    "recorded": {},
+    "paper": {"iterations": 50_000, "reinits": 3},
+}
 
 
 def grid(
@@ -64,6 +72,25 @@ def _kinds(round: int, reinits: int) -> Iterator[tuple[str, int]]:
     if round in ONE_SHOT_ROUNDS:
         yield "one-shot ticket", 0
         yield from (("one-shot reinit", replicate) for replicate in range(reinits))
+
+
+def describe(kind: str, round: int, seed: int, **rest) -> str:
+    """A point in words, for the progress bar."""
+    return f"trial {seed}, {kind}, {density_after(round):.1%} of the weights"
+
+
+@cache
+def density_after(rounds: int) -> float:
+    """The share of the weights kept after a number of rounds, by equation (11.1)."""
+    model = lenet300()
+    kept = total = 0
+    for name, layer in prunable_layers(model).items():
+        left = layer.weight.numel()
+        total += left
+        for _ in range(rounds):
+            left -= round(RATES[name] * left)
+        kept += left
+    return kept / total
 
 
 def measure(kind: str, replicate: int, **which) -> list[dict]:
