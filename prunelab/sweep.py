@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -195,6 +196,7 @@ class CannotKeep(RuntimeError):
         return f"{path} cannot be written ({why}); is the disk full?"
 
 
+@cache
 def code_fingerprint(module: ModuleType) -> str:
     """A hash of the code of a module and of all modules of prunelab it uses."""
     sources = {m.__name__: _code_only(inspect.getsource(m)) for m in _uses(module, {})}

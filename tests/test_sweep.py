@@ -308,6 +308,15 @@ def wait_until(condition, process: subprocess.Popen) -> None:
         time.sleep(0.01)
 
 
+def stop_hard(process: subprocess.Popen) -> None:
+    """kill -9 a run and its workers."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for left_behind in Path("/dev/shm").glob(f"sem.loky-{process.pid}-*"):
+        left_behind.unlink()
+
+
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="no process groups on this system")
 def test_killed_run_goes_on_where_it_was(study, tmp_path_factory):
     folder, held = tmp_path_factory.mktemp("killed"), range(4, 8)
@@ -332,11 +341,7 @@ def test_killed_run_goes_on_where_it_was(study, tmp_path_factory):
     try:
         wait_until(in_flight, process)
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        for left_behind in Path("/dev/shm").glob(f"sem.loky-{process.pid}-*"):
-            left_behind.unlink()
+        stop_hard(process)
     stopped = in_flight()
     assert 2 < len(killed.calls()) < 8
     assert not (folder / "results").exists()
