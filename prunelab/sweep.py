@@ -7,6 +7,7 @@ handed out in the order of the grid, to the processes of this machine or to a Da
 """
 
 import ast
+import errno
 import hashlib
 import importlib
 import importlib.util
@@ -39,6 +40,8 @@ from prunelab.training import TrainingInterrupted
 ROOT = Path(__file__).parents[1]
 RESULTS = DATA_DIR / "results"
 CACHE = Path(os.environ.get("PRUNELAB_CACHE", ROOT / ".cache"))
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of the system that say that there is no room to write."""
 
 
 class StudyStopped(RuntimeError):
@@ -98,12 +101,14 @@ def run(
         results.mkdir(parents=True, exist_ok=True)
         path = results / f"{name}.csv"
         _write(path, table.to_csv(index=False, float_format="%.8g", lineterminator="\n"))
-    except (BrokenProcessPool, CannotKeep) as error:
-        why = (
-            str(error)
-            if isinstance(error, CannotKeep)
-            else "a worker process died, perhaps for lack of memory (try fewer --jobs)"
-        )
+    except (BrokenProcessPool, CannotKeep, OSError) as error:
+        why = "a worker process died, perhaps for lack of memory (try fewer --jobs)"
+        if isinstance(error, CannotKeep):
+            why = str(error)
+        elif isinstance(error, OSError):
+            if error.errno not in FULL:
+                raise
+            why = str(CannotKeep(error.filename or CACHE, error.strerror))
         raise StudyStopped(
             f"{name} has stopped: {why}. {len(by_number)} of {len(points)} runs are finished and "
             "kept; the same command goes on from there"
@@ -193,7 +198,7 @@ class CannotKeep(RuntimeError):
 
     def __str__(self) -> str:
         path, why = self.args
-        return f"{path} cannot be written ({why}); is the disk full?"
+        return f"{path} cannot be written ({why}), perhaps because the disk is full"
 
 
 @cache
