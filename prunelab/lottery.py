@@ -133,7 +133,7 @@ def fit_masked(
         ValueError: another kind of network, a number out of range, no validation images, a loss
             that is not finite.
 
-    Source: Frankle & Carbin (2019), arXiv:1803.03635, figure 2 and appendix G.
+    Source: Frankle & Carbin (2019), arXiv:1803.03635, figure 2.
     """
     for name, value in {"iterations": iterations, "eval_every": eval_every}.items():
         if not isinstance(value, int) or value < 1:
