@@ -20,6 +20,7 @@ from prunelab.distillation import kd_loss
 from prunelab.finetuning import get_finetune_optimizer, learning_rate_rewinding
 from prunelab.gradual import sparsity_schedule
 from prunelab.intervals import mean_interval
+from prunelab.lottery import MaskedMLP, early_stop, prune_round
 from prunelab.models import lenet300
 from prunelab.pruning import (
     apply_global_pruning,
@@ -383,6 +384,46 @@ def penalties(data):
     r1, r2 = sum(abs(weight) for weight in w), sum(weight**2 for weight in w) / 2
     assert weight_penalty(model, "l1").item() == pytest.approx(r1, rel=1e-12)
     assert weight_penalty(model, "l2").item() == pytest.approx(r2, rel=1e-12)
+
+
+@equation("11.1")
+def weights_left_after_rounds(data):
+    model, rates = nn.Sequential(nn.Linear(9, 6), nn.Linear(6, 7)), {"0": 0.2, "1": 0.1}
+    left = {"0": 54, "1": 42}
+    for _ in range(3):
+        prune_round(model, rates)
+        left = {name: n - int(np.rint(rates[name] * n)) for name, n in left.items()}
+        assert {name: int(mask.sum()) for name, mask in get_masks(model).items()} == left
+
+
+@equation("11.2")
+def first_lowest_validation_loss(data):
+    losses = RNG.integers(0, 4, size=40) / 4
+    history = pd.DataFrame({"iteration": 100 * np.arange(40), "valid_loss": losses})
+    assert early_stop(history) == 100 * min(i for i in range(40) if losses[i] == min(losses))
+
+
+@equation("11.3")
+def gradient_of_a_masked_network(data):
+    model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 4)).double()
+    for _ in range(6):
+        prune_round(model, {"0": 0.2, "2": 0.1})
+    x, y = RNG.normal(size=(7, 5)), RNG.integers(0, 4, size=7)
+    network = MaskedMLP(model)
+    split = network.reduced(Split(torch.tensor(x), torch.tensor(y)))
+    network.differentiate(split.x, torch.eye(4).double()[split.y])
+
+    def loss(parameters: np.ndarray) -> float:
+        sizes = [t.numel() for t in network.weights + network.biases]
+        w1, w2, b1, b2 = np.split(parameters, np.cumsum(sizes)[:-1])
+        m1, m2 = (mask.numpy() for mask in network.masks)
+        hidden = np.maximum(split.x.numpy() @ (w1.reshape(m1.shape) * m1).T + b1, 0)
+        return cross_entropy_in_numpy(hidden @ (w2.reshape(m2.shape) * m2).T + b2, y)
+
+    at = network.parameters.numpy().copy()
+    steps = 1e-6 * np.eye(len(at))
+    slopes = [(loss(at + step) - loss(at - step)) / 2e-6 for step in steps]
+    np.testing.assert_allclose(network.parameters.grad.numpy(), slopes, atol=1e-8)
 
 
 def documented_numbers() -> Iterator[tuple[str, str]]:
