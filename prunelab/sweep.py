@@ -60,7 +60,7 @@ def run(name: str, seeds: int = 5, jobs: int = 1, results: Path = RESULTS) -> pd
     record = provenance(f"python -m prunelab run {name} --seeds {seeds} --jobs {jobs}")
     start = time.perf_counter()
     with parallel_config(backend="loky", inner_max_num_threads=1):
-        finished = Parallel(n_jobs=jobs, return_as="generator_unordered")(
+        finished = Parallel(n_jobs=jobs, batch_size=1, return_as="generator_unordered")(
             delayed(_numbered)(i, study.measure, point) for i, point in enumerate(points)
         )
         by_number = dict(tqdm(finished, total=len(points), desc=name))
