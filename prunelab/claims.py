@@ -34,6 +34,7 @@ CLAIMS = {
         "03", "rewinding is the most stable", "barrier over LR rewinding", 0.0, above=False
     ),
     "04": Claim("04", "a tenth of the rate is right", "points lost to the best rate", 0.2, False),
+    "05": Claim("05", "a cut network is faster at once", "time before / after", 1.0),
     "06": Claim("06", "`remove` makes zeros permanent", "sparsity after one step, %", 80.0),
     "08": Claim("08", "five steps beat one", "points over one-shot, equal cost", 0.0),
     "09": Claim("09", "recalibrate after pruning", "points gained, untrained", 0.0),
@@ -142,7 +143,17 @@ def _effects() -> Iterator[tuple[str, pd.DataFrame]]:
             _difference(rows, ["network", "sparsity"], "test_accuracy", "penalty", "l1", "l2"),
         )
 
+    yield "05", _speed_of_the_zoo()
     yield from _structured_effects()
+
+
+def _speed_of_the_zoo() -> pd.DataFrame:
+    zoo = load_results("zoo").query("tool == 'prunelab'")
+    log = np.log(zoo["latency_before"] / zoo["latency_after"]) / 100
+    zoo = zoo.assign(log=log, networks=f"{zoo['model'].nunique()} networks of torchvision")
+    of_seed = zoo.groupby(["networks", "seed"])["log"].mean().reset_index()
+    speed = _percent(mean_interval(of_seed, ["networks"], "log"), ["networks"])
+    return speed.assign(**np.exp(speed[["mean", "low", "high"]]))
 
 
 def _structured_effects() -> Iterator[tuple[str, pd.DataFrame]]:
