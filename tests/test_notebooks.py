@@ -15,6 +15,7 @@ from prunelab import (
     pruning,
     rewinding,
     sparsity,
+    surgery,
     training,
 )
 from prunelab.teaching import equations, show
@@ -30,6 +31,7 @@ ROOMS = (
     batchnorm,
     distillation,
     rewinding,
+    surgery,
 )
 FOLDER = ROOT / "notebooks"
 CHAPTERS = sorted(FOLDER.glob("[0-9]*.ipynb"))
