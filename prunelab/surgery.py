@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from prunelab.labels import (
+    INPUT,
     MOST_LABELS,
     RESERVED,
     CannotFollow,
@@ -76,7 +77,7 @@ def prune_channels(model: nn.Module, layer_name: str, channel_indices, example_i
         layer_name: a convolution, linear or embedding layer, as in `model.named_modules()`.
         channel_indices: the output channels to remove.
         example_inputs: what the forward takes: a tensor, a tuple of arguments, or a dictionary of
-            named arguments. Only shapes matter.
+            named arguments. Only shapes matter; one or two examples suffice.
 
     Returns:
         A new network of ordinary modules with the same weights, in the modes of `model`, which
@@ -153,6 +154,9 @@ def prune_network(
     small = plan.cut_what_can_go(
         lambda groups: _lowest(groups, scores, ratio, scope, relative, round_to)
     )
+    if small is None:
+        reasons = [f"{layer} {why}" for layer, why in plan.left_alone().items()]
+        raise CannotCut(f"nothing in this network can be cut. {'; '.join(reasons[:5])}")
     if alone := list(plan.left_alone()):
         names = ", ".join(alone[:5]) + (f" and {len(alone) - 5} more" if len(alone) > 5 else "")
         warnings.warn(
@@ -167,7 +171,7 @@ def channel_groups(model: nn.Module, example_inputs) -> pd.DataFrame:
     """What must go together: a row for each group and each layer it touches.
 
     A *unit* is a set of channels that can only be removed together; a *group* is all units that
-    share a layer. Removing a unit removes the same number of channels in every row of its group.
+    share a layer. Half of every group is cut on trial, to find out what can't go.
 
     Args:
         model, example_inputs: as in `prune_channels`.
@@ -176,10 +180,11 @@ def channel_groups(model: nn.Module, example_inputs) -> pd.DataFrame:
         A table with the columns `group` (0: these channels stay), `layer`, `role` ("writes",
         "reads" or "carries"), `channels` and `units` (of the group in this layer), and `stays`
         (why they stay, or empty).
+
+    Raises:
+        CannotCut: the forward can't be followed on labels.
     """
-    plan = ChannelPlan(model, example_inputs)
-    plan.cut_what_can_go(lambda groups: [group.units[: len(group.units) // 2] for group in groups])
-    labels = plan.table()
+    labels = channel_labels(model, example_inputs)
     by = ["group", "layer", "role", "stays"]
     table = labels.groupby(by, sort=False)["unit"].agg(["size", "nunique"]).reset_index()
     table = table.rename(columns={"size": "channels", "nunique": "units"})
@@ -193,9 +198,15 @@ def channel_labels(model: nn.Module, example_inputs) -> pd.DataFrame:
         model, example_inputs: as in `prune_channels`.
 
     Returns:
-        A table, one row a channel: `layer`, `role`, `channel`, `unit`, `group` (0: stays), `stays`.
+        A table, one row a channel: `layer`, `role`, `channel`, `unit`, and `group` and `stays` as
+        in `channel_groups`.
+
+    Raises:
+        CannotCut: the forward can't be followed on labels.
     """
-    return ChannelPlan(model, example_inputs).table()
+    plan = ChannelPlan(model, example_inputs)
+    plan.cut_what_can_go(lambda groups: [group.units[: len(group.units) // 2] for group in groups])
+    return plan.table()
 
 
 def save_network(small: nn.Module, path: Path | str) -> None:
@@ -362,20 +373,21 @@ class ChannelPlan:
         small.kept_channels = _after(getattr(self.model, "kept_channels", {}), kept)
         return small
 
-    def cut_what_can_go(self, choose: Callable[[list[Group]], list[Tensor]]) -> nn.Module:
-        """Cut the units chosen of the groups; a group that fails the rehearsal stays."""
+    def cut_what_can_go(self, choose: Callable[[list[Group]], list[Tensor]]) -> nn.Module | None:
+        """Cut the units chosen of the groups; a group that fails the rehearsal stays.
+
+        Returns:
+            The cut network, or None if all groups stay.
+        """
         while groups := self.groups():
             chosen = choose(groups)
             try:
                 return self.cut(torch.cat(chosen))
             except CannotFollow as conflict:
                 guilty = [g for g in groups if torch.isin(g.units, conflict.labels).any()]
-                if not guilty:
-                    raise CannotCut(str(conflict)) from conflict
-                for group in guilty:
+                for group in guilty or groups:
                     self.keep(group.units, str(conflict))
-        reasons = "; ".join(f"{layer} {why}" for layer, why in list(self.left_alone().items())[:5])
-        raise CannotCut(f"nothing in this network can be cut. {reasons}")
+        return None
 
     def _kept(self, is_gone: Tensor) -> dict[str, dict[int, Tensor]]:
         """Indices to keep, for every dimension of a parameter that loses some."""
@@ -501,7 +513,7 @@ class ChannelPlan:
 
     def left_alone(self) -> dict[str, str]:
         """Layers that keep all channels, with the reason; not those that write the output."""
-        ordinary = ("is the model's output", "is excluded", *RESERVED.values())
+        ordinary = ("is the model's output", "is excluded", RESERVED[INPUT])
         reasons = {_layer(weight): why for weight, why in self.given_up.items()}
         for weight, dim in self.writes:
             units = self.units(weight, dim).tolist()
