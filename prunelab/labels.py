@@ -133,10 +133,12 @@ class LabelRun(TorchFunctionMode):
             if a.size(d) > 1 and a.stride(d) == b.stride(d) == 0:
                 a, b = a.narrow(d, 0, 1), b.narrow(d, 0, 1)
         a, b = a.reshape(-1), b.reshape(-1)
-        different = (a != b) & (a != NEUTRAL) & (b != NEUTRAL)
-        if not different.any():
+        low, high = torch.minimum(a, b), torch.maximum(a, b)
+        different = (low != high) & (low != NEUTRAL)
+        if not different.all():
+            low, high = low[different], high[different]
+        if not len(low):
             return
-        low, high = torch.minimum(a, b)[different], torch.maximum(a, b)[different]
         if low.min() <= FIXED:
             for reserved, why in RESERVED.items():
                 self.fix(high[low == reserved], why)
@@ -449,9 +451,10 @@ class LabelRun(TorchFunctionMode):
     def _channelwise(self, func, input, *args, **kwargs):
         """Normalization and PReLU: every tensor argument is a vector over the channels."""
         labels = self._labels(input)
-        for vector in tree_leaves((args, kwargs)):
-            if torch.is_tensor(vector) and vector.numel() > 1:
-                self.tie(_along(self._axis(vector, 0), 1, labels.dim()), labels)
+        vectors = [v for v in (*args, *kwargs.values()) if torch.is_tensor(v) and v.numel() > 1]
+        if vectors:
+            axes = [_along(self._axis(vector, 0), 1, labels.dim()) for vector in vectors]
+            self.tie(torch.stack(axes), labels)
         return _label(labels)
 
     def _count_features(self, name: str, module: nn.Module, inputs: tuple) -> None:
