@@ -1,0 +1,500 @@
+"""What prune_network chooses, storing and exporting what is cut, and the tables of the groups."""
+
+import copy
+import re
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from prunelab.models import resnet20, small_convnet
+from prunelab.surgery import (
+    CannotCut,
+    LeftAlone,
+    channel_groups,
+    channel_labels,
+    load_network,
+    prune_channels,
+    prune_network,
+    save_network,
+)
+from tests.surgery_oracle import assert_exact, assert_unchanged, freeze, randomize
+from tests.test_surgery import A, Net, conv, cut_layers, image, net, widths
+
+X = image(1, 28)
+
+
+class Block(nn.Module):
+    """Two groups: `first`, whose channels `add` shares, and `middle` between them."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm1 = conv(3, 8), nn.BatchNorm2d(8)
+        self.middle, self.norm2 = conv(8, 6, 3), nn.BatchNorm2d(6)
+        self.add, self.norm3 = conv(6, 8), nn.BatchNorm2d(8)
+        self.out = conv(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.norm1(self.first(x)))
+        return self.out(F.relu(x + self.norm3(self.add(F.relu(self.norm2(self.middle(x)))))))
+
+
+GROUPS = {"first": ("first", "add"), "middle": ("middle",)}
+NORMS = {"first": "norm1", "middle": "norm2", "add": "norm3"}
+
+
+def largest(weight: Tensor) -> Tensor:
+    return weight.flatten(1).amax(1)
+
+
+def score(model: nn.Module, layers: tuple[str, ...], channel: int, criterion) -> float:
+    """Equation (5.3), one channel at a time."""
+    total = 0.0
+    for layer in layers:
+        weights = model.get_submodule(layer).weight[channel].flatten().tolist()
+        if criterion == "l1":
+            total += sum(abs(w) for w in weights)
+        elif criterion == "l2":
+            total += sum(w * w for w in weights) ** 0.5
+        elif criterion == "bn_scale":
+            total += abs(model.get_submodule(NORMS[layer]).weight[channel].item())
+        else:
+            total += max(weights)
+    return total
+
+
+def by_scores(model: nn.Module, criterion) -> dict[str, list[float]]:
+    return {
+        name: [score(model, layers, c, criterion) for c in range(len(model.get_parameter(w)))]
+        for name, layers in GROUPS.items()
+        for w in [f"{name}.weight"]
+    }
+
+
+def best(scores: list[float], count: int) -> list[int]:
+    return sorted(sorted(range(len(scores)), key=scores.__getitem__)[len(scores) - count :])
+
+
+def kept_outputs(small: nn.Module) -> dict[str, list[int]]:
+    """Output channels that are left; all of them where nothing was cut."""
+    return {
+        name: small.kept_channels.get(f"{name}.weight", {}).get(0, torch.arange(n)).tolist()
+        for name, n in (("first", 8), ("middle", 6), ("add", 8))
+    }
+
+
+def block(seed: int = 5) -> Block:
+    return randomize(Block(), seed)
+
+
+# --- what is chosen ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("criterion", ["l1", "l2", "bn_scale", largest])
+@pytest.mark.parametrize("ratio", [0.25, 0.5, 0.75])
+def test_the_lowest_of_every_group_go(criterion, ratio):
+    model = block()
+    small = prune_network(model, ratio, image(), criterion=criterion)
+    scores = by_scores(model, criterion)
+    kept = {name: best(s, len(s) - round(len(s) * ratio)) for name, s in scores.items()}
+    assert kept_outputs(small) == {**kept, "add": kept["first"]}
+    assert_exact(model, small, image())
+
+
+def test_criteria_differ_on_this_network():
+    chosen = {
+        str(kept_outputs(prune_network(block(), 0.5, image(), criterion=criterion)))
+        for criterion in ("l1", "l2", "bn_scale", largest)
+    }
+    assert len(chosen) == 4
+
+
+@pytest.mark.parametrize("criterion", ["l1", "l2", "bn_scale", largest])
+@pytest.mark.parametrize("ratio", [0.3, 0.6])
+def test_global_scope_ranks_the_whole_network(criterion, ratio):
+    """Norms are relative to the mean of their group; scales and other scores are taken as such."""
+    model = block()
+    with torch.no_grad():
+        model.middle.weight *= 100  # a scale that relative norms do not see
+    small = prune_network(model, ratio, image(), criterion=criterion, scope="global")
+    ranked = []
+    for name, scores in by_scores(model, criterion).items():
+        mean = sum(scores) / len(scores) if criterion in ("l1", "l2") else 1
+        ranked += [(s / mean, name, c) for c, s in enumerate(scores)]
+    left = sorted(ranked)[round(len(ranked) * ratio) :]
+    kept = {name: sorted(c for _, of, c in left if of == name) for name in GROUPS}
+    for name in GROUPS:  # a group keeps at least one
+        kept[name] = kept[name] or [max((s, c) for s, of, c in ranked if of == name)[1]]
+    assert kept_outputs(small) == {**kept, "add": kept["first"]}
+
+
+def test_a_group_keeps_its_best_unit():
+    model = block()
+    with torch.no_grad():
+        model.middle.weight *= 1e-6
+    small = prune_network(model, 0.7, image(), criterion=largest, scope="global")
+    assert kept_outputs(small)["middle"] == best(by_scores(model, largest)["middle"], 1)
+    small = prune_network(model, 0.99, image())
+    assert (small.first.out_channels, small.middle.out_channels) == (1, 1)
+
+
+def test_random_scores_follow_the_seed_only():
+    def chosen(model, **options):
+        return kept_outputs(prune_network(model, 0.5, image(), criterion="random", **options))
+
+    assert chosen(block(3)) == chosen(block(4)) == chosen(block(), seed=0)
+    assert len({str(chosen(block(), seed=seed)) for seed in range(5)}) == 5
+
+
+def test_first_channels_go_where_scores_tie():
+    small = prune_network(block(), 0.5, image(), criterion=lambda w: torch.ones(len(w)))
+    assert kept_outputs(small) == {"first": [4, 5, 6, 7], "middle": [3, 4, 5], "add": [4, 5, 6, 7]}
+
+
+def test_ratio_zero_gives_an_equal_network():
+    model = block()
+    for scope in ("uniform", "global"):
+        small = prune_network(model, 0, image(), scope=scope, round_to=5)
+        assert small.kept_channels == {}
+        assert small.state_dict().keys() == model.state_dict().keys()
+        for name, tensor in model.state_dict().items():
+            assert torch.equal(small.state_dict()[name], tensor)
+        assert torch.equal(small(image()), copy.deepcopy(model)(image()))
+
+
+@pytest.mark.parametrize(
+    ("exclude", "cut"),
+    [
+        ("middle", {"first", "add"}),
+        ("add", {"middle"}),
+        (("first", "out"), {"middle"}),
+        ((), {"first", "middle", "add"}),
+    ],
+)
+def test_what_is_excluded_keeps_its_outputs(exclude, cut):
+    model = block()
+    assert cut_layers(model, prune_network(model, 0.5, image(), exclude=exclude)) == cut
+
+
+def test_exclude_takes_beginnings_of_dotted_names():
+    model = randomize(resnet20())
+    inside = {name for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
+    first = next(name for name in sorted(inside) if "." in name).rpartition(".")[0]
+    small = prune_network(model, 0.5, X, exclude=first)
+    cut = cut_layers(model, small)
+    assert cut
+    assert not any(name.startswith(f"{first}.") for name in cut)
+    with pytest.raises(CannotCut, match="nothing"):
+        prune_network(model, 0.5, X, exclude=tuple(inside))
+
+
+def test_bn_scale_leaves_channels_without_batchnorm():
+    model = block()
+    model.norm2 = nn.Identity()
+    with pytest.warns(LeftAlone, match="middle"):
+        small = prune_network(model, 0.5, image(), criterion="bn_scale")
+    assert cut_layers(model, small) == {"first", "add"}
+    scores = by_scores(model, "l1") | {
+        "first": [score(model, ("first", "add"), c, "bn_scale") for c in range(8)]
+    }
+    assert kept_outputs(small)["first"] == best(scores["first"], 4)
+
+
+# --- widths --------------------------------------------------------------------------------------
+
+ROUNDED = {  # network, round_to, widths for a ratio of 0.5
+    "nearest": (
+        net(lambda m, x: m.out(m.a(x)), a=lambda: conv(3, 22), out=lambda: conv(22, 2)),
+        8,
+        {"a": 8},
+    ),
+    "nearest, upwards": (
+        net(lambda m, x: m.out(m.a(x)), a=lambda: conv(3, 26), out=lambda: conv(26, 2)),
+        8,
+        {"a": 16},
+    ),
+    "never nothing": (net(lambda m, x: m.out(m.a(x)), **A), 8, {"a": 8}),
+    "never more than there are": (net(lambda m, x: m.out(m.a(x)), **A), 100, {"a": 8}),
+    "depthwise with a multiplier": (
+        net(
+            lambda m, x: m.out(m.dw(m.a(x))),
+            a=lambda: conv(3, 24),
+            dw=lambda: conv(24, 48, 3, groups=24),
+            out=lambda: conv(48, 2),
+        ),
+        8,
+        {"a": 16, "dw": 32},
+    ),
+    "grouped": (
+        net(
+            lambda m, x: m.out(m.g(m.a(x))),
+            a=lambda: conv(3, 36),
+            g=lambda: conv(36, 24, groups=12),  # 3 and 2 channels go together
+            out=lambda: conv(24, 2),
+        ),
+        4,
+        {"a": 24, "g": 16},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_round_to(name):
+    build, round_to, expected = ROUNDED[name]
+    model = randomize(build())
+    small = prune_network(model, 0.5, image(), round_to=round_to)
+    assert widths(small) == {**expected, "out": 2}
+    if expected != {k: v for k, v in widths(model).items() if k != "out"}:
+        assert all(width % round_to == 0 for width in expected.values())
+    assert_exact(model, small, image())
+
+
+# --- an ordinary network -------------------------------------------------------------------------
+
+
+def test_attributes_and_repr_of_a_cut_network():
+    small = prune_network(block(), 0.5, image())
+    assert repr(small.middle) == repr(conv(4, 3, 3))
+    assert repr(small.norm2) == repr(nn.BatchNorm2d(3))
+    assert repr(small.add) == repr(conv(3, 4))
+    assert isinstance(small, Block)
+
+
+def test_gradients_reach_the_cut_network_and_frozen_parameters_stay_frozen():
+    model = block().train()
+    model.norm1.weight.requires_grad = False
+    small = prune_network(model, 0.5, image())
+    before = copy.deepcopy(small.state_dict())
+    optimizer = torch.optim.SGD([p for p in small.parameters() if p.requires_grad], lr=0.1)
+    small(image()).square().mean().backward()
+    optimizer.step()
+    changed = {n for n, p in small.named_parameters() if not torch.equal(p, before[n])}
+    everything = {n for n, _ in small.named_parameters()}
+    shifted = {"first.bias", "middle.bias", "add.bias"}  # BatchNorm takes them out again
+    assert "norm1.weight" not in changed
+    assert everything - shifted - {"norm1.weight"} <= changed
+
+
+@pytest.mark.parametrize("build", [block, lambda: randomize(small_convnet())])
+def test_cut_network_is_exported(build):
+    model = build()
+    x = image() if isinstance(model, Block) else X
+    small = prune_network(model, 0.5, x).eval()
+    exported = torch.export.export(small, (x,)).module()
+    torch.testing.assert_close(exported(x), small(x))
+
+
+# --- stored and loaded ---------------------------------------------------------------------------
+
+
+def test_saved_network_is_loaded_bit_for_bit(tmp_path):
+    model = block()
+    small = prune_network(model, 0.5, image())
+    small(image()).sum().backward()
+    torch.optim.SGD(small.parameters(), lr=0.1).step()
+    save_network(small, tmp_path / "small.pt")
+    torch.load(tmp_path / "small.pt", weights_only=True)
+    original = block(seed=9).eval()
+    before = freeze(original)
+    loaded = load_network(original, str(tmp_path / "small.pt"))
+    assert_unchanged(original, before)
+    assert not loaded.training
+    assert torch.equal(loaded(image()), small.eval()(image()))
+    assert repr(loaded) == repr(small)
+    assert str(loaded.kept_channels) == str(small.kept_channels)
+
+
+def test_a_network_cut_twice_is_stored_as_one_cut(tmp_path):
+    model = block()
+    once = prune_network(model, 0.25, image())
+    twice = prune_channels(prune_network(once, 0.5, image()), "middle", [1], image())
+    assert twice.middle.out_channels == 6 - 2 - 2 - 1
+    assert once.kept_channels.keys() == prune_network(model, 0.25, image()).kept_channels.keys()
+    assert_exact(model, twice, image())
+    save_network(twice, tmp_path / "twice.pt")
+    loaded = load_network(block(seed=9), tmp_path / "twice.pt")
+    assert torch.equal(loaded.eval()(image()), twice.eval()(image()))
+
+
+def test_a_loaded_network_is_cut_and_stored_again(tmp_path):
+    model = block()
+    save_network(prune_network(model, 0.25, image()), tmp_path / "once.pt")
+    loaded = load_network(block(seed=9), tmp_path / "once.pt")
+    twice = prune_network(loaded, 0.5, image())
+    assert_exact(model, twice, image())
+    save_network(twice, tmp_path / "twice.pt")
+    again = load_network(block(seed=9), tmp_path / "twice.pt")
+    assert torch.equal(again.eval()(image()), twice.eval()(image()))
+
+
+def test_the_file_holds_the_small_network_only(tmp_path):
+    model = randomize(resnet20())
+    save_network(prune_network(model, 0.8, X), tmp_path / "small.pt")
+    torch.save(model.state_dict(), tmp_path / "whole.pt")
+    sizes = [(tmp_path / name).stat().st_size for name in ("small.pt", "whole.pt")]
+    assert sizes[0] < sizes[1] / 4
+
+
+WRONG_ORIGINALS = {
+    "another network": small_convnet,
+    "fewer channels": lambda: Net(Block.forward, first=conv(3, 4), norm1=nn.BatchNorm2d(4)),
+    "another layer more": lambda: _with(Block(), extra=conv(8, 2)),
+    "another kernel": lambda: _with(Block(), middle=conv(8, 6, 1)),
+    "more channels": lambda: _with(Block(), out=conv(8, 3)),
+    "a linear layer instead": lambda: _with(Block(), first=nn.Linear(3, 8)),
+}
+
+
+def _with(model: nn.Module, **layers) -> nn.Module:
+    for name, layer in layers.items():
+        setattr(model, name, layer)
+    return model
+
+
+@pytest.mark.parametrize("name", WRONG_ORIGINALS)
+def test_another_architecture_is_refused(name, tmp_path):
+    save_network(prune_network(block(), 0.5, image()), tmp_path / "small.pt")
+    original = WRONG_ORIGINALS[name]().double()
+    before = freeze(original)
+    with pytest.raises(ValueError, match=r"small\.pt does not fit original"):
+        load_network(original, tmp_path / "small.pt")
+    assert_unchanged(original, before)
+    assert not hasattr(original, "kept_channels")
+
+
+def test_a_network_that_was_not_cut_is_not_saved(tmp_path):
+    with pytest.raises(ValueError, match="was not cut"):
+        save_network(Block(), tmp_path / "whole.pt")
+    assert not list(tmp_path.iterdir())
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+READS, OUTPUT = "reads the model's input", "is the model's output"
+
+
+def test_groups_of_a_residual_block():
+    model = Block()
+    before = freeze(model)
+    table = channel_groups(model, image().float())
+    assert_unchanged(model, before)
+    assert list(table.columns) == ["group", "layer", "role", "channels", "units", "stays"]
+    assert set(table.itertuples(index=False, name=None)) == {
+        (1, "first", "writes", 8, 8, ""),
+        (0, "first", "reads", 3, 3, READS),
+        (1, "norm1", "carries", 8, 8, ""),
+        (2, "middle", "writes", 6, 6, ""),
+        (1, "middle", "reads", 8, 8, ""),
+        (2, "norm2", "carries", 6, 6, ""),
+        (1, "add", "writes", 8, 8, ""),
+        (2, "add", "reads", 6, 6, ""),
+        (1, "norm3", "carries", 8, 8, ""),
+        (0, "out", "writes", 2, 2, OUTPUT),
+        (1, "out", "reads", 8, 8, ""),
+    }
+    assert len(table) == 11
+
+
+def test_labels_of_a_residual_block():
+    table = channel_labels(Block(), image().float())
+    assert list(table.columns) == ["layer", "role", "channel", "unit", "group", "stays"]
+    units = {
+        key: rows["unit"].tolist() for key, rows in table.groupby(["layer", "role"], sort=False)
+    }
+    shared = units["first", "writes"]
+    assert len(set(shared)) == 8
+    for key in (("norm1", "carries"), ("middle", "reads"), ("add", "writes"), ("out", "reads")):
+        assert units[key] == shared
+    assert units["middle", "writes"] == units["norm2", "carries"] == units["add", "reads"]
+    assert not set(units["middle", "writes"]) & set(shared)
+    for _, rows in table.groupby(["layer", "role"]):
+        assert rows["channel"].tolist() == list(range(len(rows)))
+
+
+def test_units_of_several_channels():
+    model = Net(
+        lambda m, x: m.out(m.g(m.a(x)).flatten(1)),
+        a=conv(3, 8),
+        g=conv(8, 12, groups=4),
+        out=nn.Linear(12 * 36, 2),
+    )
+    table = channel_groups(model, image().float()).query("group == 1").set_index(["layer", "role"])
+    assert table["units"].tolist() == [4, 4, 4]
+    assert table["channels"].to_dict() == {
+        ("a", "writes"): 8,
+        ("g", "writes"): 12,
+        ("out", "reads"): 12 * 36,
+    }
+
+
+def test_tables_come_also_where_nothing_can_be_cut():
+    table = channel_groups(nn.Linear(4, 2), torch.randn(2, 4))
+    rows = set(table.itertuples(index=False, name=None))
+    assert rows == {(0, "", "writes", 2, 2, OUTPUT), (0, "", "reads", 4, 4, READS)}
+    assert (channel_labels(nn.Linear(4, 2), torch.randn(2, 4))["group"] == 0).all()
+
+
+PARTLY = {  # what stays, and why
+    "found on labels": (
+        lambda m, x: m.out(torch.cat([m.a(x).softmax(1), m.b(x)], 1)),
+        "enters `softmax`, which may mix channels",
+    ),
+    "found by the rehearsal": (
+        lambda m, x: m.out(torch.cat([m.a(x) / m.a(x).shape[1], m.b(x)], 1)),
+        "`div` computes with numbers that depend on how many channels there are",
+    ),
+    "tied to what may not go": (
+        lambda m, x: m.out(torch.cat([m.a(x) * torch.ones(1, 8, 1, 1).to(x), m.b(x)], 1)),
+        "meets what may not go",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PARTLY)
+def test_layers_left_alone_are_listed_with_the_reason(name):
+    run, why = PARTLY[name]
+    model = randomize(Net(run, a=conv(3, 8), b=conv(3, 8), out=conv(16, 2)))
+    message = "left as they are: a; channel_groups(model, example_inputs) says why"
+    with pytest.warns(LeftAlone, match=f"^{re.escape(message)}$") as caught:
+        small = prune_network(model, 0.5, image())
+    assert caught[0].filename == __file__
+    assert cut_layers(model, small) == {"b"}
+    groups = channel_groups(model, image())
+    labels = channel_labels(model, image())
+    for table in (groups, labels):
+        of_a = table.query("layer == 'a' and role == 'writes'")
+        assert of_a["stays"].unique().tolist() == [why]
+        assert (of_a["group"] == 0).all()
+        of_b = table.query("layer == 'b' and role == 'writes'")
+        assert of_b["stays"].unique().tolist() == [""]
+        assert (of_b["group"] == 1).all()
+    of_out = groups.query("layer == 'out' and role == 'reads'")
+    assert sorted(zip(of_out["group"], of_out["channels"], strict=True)) == [(0, 8), (1, 8)]
+
+
+def test_the_warning_names_five_layers_and_counts_the_rest():
+    names = [f"a{i}" for i in range(7)]
+    model = Net(
+        lambda m, x: m.out(m.b(x) + sum(getattr(m, n)(x).softmax(1).sum(1, True) for n in names)),
+        b=conv(3, 8),
+        out=conv(8, 2),
+        **{name: conv(3, 4) for name in names},
+    )
+    with pytest.warns(LeftAlone, match="are: a0, a1, a2, a3, a4 and 2 more; channel_groups"):
+        prune_network(model, 0.5, image().float())
+
+
+def test_refusal_names_layers_and_reasons():
+    model = net(lambda m, x: m.out(m.a(x).softmax(1)), **A)()
+    with pytest.raises(CannotCut, match=r"can be cut\. a enters `softmax`, which may mix"):
+        prune_network(model, 0.5, image().float())
+
+
+def test_a_forward_that_changes_from_call_to_call_is_not_cut():
+    calls = iter(range(1000))
+    model = net(lambda m, x: m.out(m.a(x) if next(calls) % 3 else -m.a(x)), **A)()
+    table = channel_groups(model, image().float())
+    assert (table["group"] == 0).all()
+    why = table.query("layer == 'a' and role == 'writes'")["stays"].item()
+    assert "takes another path" in why
