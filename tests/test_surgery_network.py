@@ -250,6 +250,12 @@ def test_round_to(name):
     assert_exact(model, small, image())
 
 
+def test_rounding_down_to_nothing_leaves_one_multiple():
+    model = net(lambda m, x: m.out(m.a(x)), a=lambda: conv(3, 24), out=lambda: conv(24, 2))()
+    small = prune_network(model, 0.9, image().float(), round_to=8)
+    assert small.a.out_channels == 8
+
+
 # --- an ordinary network -------------------------------------------------------------------------
 
 
