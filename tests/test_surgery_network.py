@@ -226,6 +226,16 @@ ROUNDED = {  # network, round_to, widths for a ratio of 0.5
         8,
         {"a": 16, "dw": 32},
     ),
+    "grouped in pairs": (
+        net(
+            lambda m, x: m.out(m.g(m.a(x))),
+            a=lambda: conv(3, 24),
+            g=lambda: conv(24, 24, groups=12),
+            out=lambda: conv(24, 2),
+        ),
+        4,
+        {"a": 12, "g": 12},
+    ),
     "grouped": (
         net(
             lambda m, x: m.out(m.g(m.a(x))),
