@@ -2,35 +2,88 @@
 
 import argparse
 import importlib
+import sys
 from pathlib import Path
 
 from prunelab import sweep
 
+OPTIONS = {
+    "rounds": (int, "rounds of pruning"),
+    "iterations": (int, "training iterations of each run"),
+    "reinits": (int, "random reinitializations of each ticket"),
+    "dataset": (str, "fashion-mnist, or mnist if it is in the data folder"),
+    "device": (str, "where to train: cpu, cuda, …"),
+}
+"""Options that some studies have, with what they mean."""
+
 
 def main() -> None:
+    parser = _parser()
+    arguments = parser.parse_args()
+    try:
+        if arguments.command == "list":
+            for name in sweep.studies():
+                study = importlib.import_module(f"prunelab.studies.{name}")
+                print(f"{name:12} {study.__doc__.splitlines()[0]}")
+        elif arguments.command == "run":
+            _run(parser, arguments)
+        else:
+            _draw(arguments.to, arguments.results)
+    except (sweep.StudyStopped, FileNotFoundError) as error:
+        sys.exit(f"prunelab: {error}")
+    except KeyboardInterrupt:
+        sys.exit("prunelab: stopped by hand; finished runs are kept, the same command goes on")
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m prunelab", description="Studies of prunelab.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="list the studies")
     run = commands.add_parser("run", help="run a study; what is finished is not run again")
     run.add_argument("study", choices=sweep.studies())
-    run.add_argument("--seeds", type=int, default=5, help="repetitions (default: 5)")
+    run.add_argument("--seeds", "--trials", type=int, help="repetitions (default: 5)")
     run.add_argument("--jobs", type=int, default=1, help="processes, one thread each (default: 1)")
+    run.add_argument(
+        "--scale", default="recorded", help="quick, recorded or paper, where a study has them"
+    )
+    for name, (kind, meaning) in OPTIONS.items():
+        run.add_argument(f"--{name}", type=kind, help=f"{meaning}, where a study has that option")
+    run.add_argument("--dask", metavar="ADDRESS", help="a Dask scheduler, as tcp://host:8786")
     draw = commands.add_parser("figures", help="draw the figures of the recorded studies")
     draw.add_argument("--to", type=Path, default=Path("build/figures"), help="folder to write to")
-    arguments = parser.parse_args()
+    draw.add_argument(
+        "--results", type=Path, default=sweep.RESULTS, help="folder of the recorded studies"
+    )
+    return parser
 
-    if arguments.command == "list":
-        for name in sweep.studies():
-            study = importlib.import_module(f"prunelab.studies.{name}")
-            print(f"{name:12} {study.__doc__.splitlines()[0]}")
-    elif arguments.command == "run":
-        table = sweep.run(arguments.study, seeds=arguments.seeds, jobs=arguments.jobs)
-        print(f"{len(table)} rows are in {sweep.RESULTS / arguments.study}.csv")
-    else:
-        from prunelab import figures
 
-        for path in figures.draw_all(arguments.to):
-            print(path)
+def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    given = {name: getattr(arguments, name) for name in OPTIONS}
+    options = {name: value for name, value in given.items() if value is not None}
+    study = importlib.import_module(f"prunelab.studies.{arguments.study}")
+    try:
+        sweep.grid_settings(study, arguments.seeds, arguments.scale, options)
+    except ValueError as error:
+        parser.error(str(error))
+    table = sweep.run(
+        arguments.study,
+        seeds=arguments.seeds,
+        jobs=arguments.jobs,
+        scale=arguments.scale,
+        dask=arguments.dask,
+        **options,
+    )
+    folder = sweep.results_folder(arguments.scale, options)
+    print(f"{len(table)} rows are in {folder / arguments.study}.csv")
+    if folder != sweep.RESULTS:
+        _draw(folder / "figures", folder)
+
+
+def _draw(to: Path, results: Path) -> None:
+    from prunelab import figures
+
+    for path in figures.draw_all(to, results):
+        print(path)
 
 
 if __name__ == "__main__":

@@ -636,37 +636,174 @@ def _unit_names(table: pd.DataFrame) -> dict[int, str]:
     return names
 
 
-def draw_all(folder: Path) -> Iterator[Path]:
-    """Draw the figures of the recorded studies: PNG in both themes, PDF in the light one."""
+TICKET_MEASURES = {
+    "iteration": ("early stop", "iteration", "Early stop: lowest validation loss"),
+    "test_accuracy": ("early stop", "test_accuracy", "Test accuracy at early stop"),
+    "last_accuracy": ("end", "test_accuracy", "Test accuracy at the end"),
+    "train_accuracy": ("end", "train_accuracy", "Training accuracy at the end"),
+}
+"""What figures 1 and 4 show of the study `lottery_tickets`: moment, column and title."""
+
+
+def tickets_against_density(
+    table: pd.DataFrame,
+    kinds: tuple[str, ...],
+    measures: tuple[str, ...] = ("iteration", "test_accuracy"),
+    title: str = "",
+) -> Picture:
+    """Tickets and controls against density: mean over the trials, bands from lowest to highest.
+
+    Figures 1 and 4 of Frankle & Carbin (2019). Round 0, the dense network, is part of every line.
+
+    Args:
+        table: the study `lottery_tickets`.
+        kinds: the lines.
+        measures: the panels, of `TICKET_MEASURES`.
+        title: words above the panels.
+    """
+    rows = -(-len(measures) // 2)
+    with _canvas(min(len(measures), 2), rows, 8.4, 0.4 + 2.9 * rows) as (figure, panels):
+        for ax, measure in zip(panels.flat, measures, strict=True):
+            moment, column, name = TICKET_MEASURES[measure]
+            here = table[table["moment"] == moment]
+            for i, kind in enumerate(kinds):
+                line = here[(here["kind"] == kind) | (here["round"] == 0)]
+                _range_line(ax, "density", line, column, i, kind)
+            _density_axis(ax, 1 - table["density"])
+            ax.set_title(name)
+            if column != "iteration":
+                ax.yaxis.set_major_formatter(_percent)
+        _legend(panels.flat[0])
+        figure.suptitle(title, x=0.01, ha="left", size=10)
+        moment, column, name = TICKET_MEASURES[measures[-1]]
+        sparsest = table[(table["moment"] == moment) & (table["round"] == table["round"].max())]
+        ends = sparsest.groupby("kind")[column].mean()
+        seen = ", ".join(f"{kind} {ends[kind]:.4g}" for kind in kinds if kind in ends)
+        return Picture(
+            figure,
+            f"{title} Against the share of weights kept: "
+            f"{'; '.join(TICKET_MEASURES[measure][2] for measure in measures)}. {name} with "
+            f"{sparsest['density'].mean():.1%} kept: {seen}. Bands reach from the lowest to the "
+            f"highest of {table['seed'].nunique()} trials.",
+        )
+
+
+def ticket_curves(table: pd.DataFrame, title: str = "") -> Picture:
+    """Test accuracy while training, a panel a kind, a line a density, bands as above.
+
+    Figure 3 of Frankle & Carbin (2019).
+
+    Args:
+        table: the study `lottery_tickets`.
+        title: words above the panels.
+    """
+    curves = table[table["moment"] == "curve"]
+    kinds, rounds = curves["kind"].unique(), sorted(curves["round"].unique())
+    with _canvas(len(kinds), width=8.4, height=3.8, sharey=True) as (figure, (panels,)):
+        for ax, kind in zip(panels, kinds, strict=True):
+            here = curves[(curves["kind"] == kind) | (curves["round"] == 0)]
+            for round_, rows in here.groupby("round"):
+                name = f"{rows['density'].mean():.1%}"
+                i = rounds.index(round_)
+                _range_line(ax, "iteration", rows, "test_accuracy", i, name, marker="")
+            ax.yaxis.set_major_formatter(_percent)
+            ax.set(xlabel="training iterations", title=kind)
+        late = curves[curves["iteration"] >= 0.1 * curves["iteration"].max()]["test_accuracy"]
+        panels[0].set(ylim=(late.min() - 0.002, late.max() + 0.002), ylabel="test accuracy")
+        _legend(panels[-1])
+        figure.suptitle(title, x=0.01, ha="left", size=10)
+        last = curves[curves["iteration"] == curves["iteration"].max()]
+        ends = last.groupby(["kind", "density"], sort=False)["test_accuracy"].mean()
+        seen = ", ".join(
+            f"{kind} {share:.1%} kept {end:.1%}" for (kind, share), end in ends.items()
+        )
+        return Picture(
+            figure,
+            f"{title} Test accuracy against training iterations. At the end: {seen}. Bands reach "
+            f"from the lowest to the highest of {table['seed'].nunique()} trials.",
+        )
+
+
+def draw_all(folder: Path, results: Path | None = None) -> Iterator[Path]:
+    """Draw the figures of the recorded studies: PNG in both themes, PDF in the light one.
+
+    Args:
+        folder: where to write them.
+        results: the folder of the studies, of which some may be missing. None means the
+            project's own.
+
+    Raises:
+        FileNotFoundError: none of the studies that have figures is there.
+    """
+    from prunelab.sweep import RESULTS
+
     global theme
-    before = theme
+    before, results = theme, results or RESULTS
+    recorded = [name for name in DRAWN if (results / f"{name}.csv").exists()]
+    if not recorded:
+        raise FileNotFoundError(f"{results} has none of the studies {', '.join(DRAWN)}")
     try:
         for theme in THEMES:
             suffix = "" if theme == "light" else f"-{theme}"
-            for name, picture in _recorded():
-                yield picture.save(folder / f"{name}{suffix}.png")
-                if theme == "light":
-                    yield picture.save(folder / f"{name}.pdf")
+            for study in recorded:
+                for name, picture in DRAWN[study](pd.read_csv(results / f"{study}.csv")):
+                    yield picture.save(folder / f"{name}{suffix}.png")
+                    if theme == "light":
+                        yield picture.save(folder / f"{name}.pdf")
     finally:
         theme = before
 
 
-def _recorded() -> Iterator[tuple[str, Picture]]:
-    from prunelab.studies.latency import relative_speed
+def _draw_one_shot(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]:
     from prunelab.studies.one_shot import with_rules
-    from prunelab.sweep import load_results
 
-    one_shot, permanence, latency = map(load_results, ("one_shot", "permanence", "latency"))
-    for network in one_shot["network"].unique():
+    for network in table["network"].unique():
+        rows = with_rules(table[table["network"] == network])
         title = f"{network}, one-shot, no retraining."
-        table = with_rules(one_shot[one_shot["network"] == network])
-        yield f"one_shot_{network}", accuracy_against_density(table, title)
-        table = permanence[permanence["network"] == network]
-        yield f"permanence_{network}", zeros_while_training(table)
-    for layer in latency["layer"].unique():
-        name = f"latency_{layer.split()[0]}"
-        yield name, speed_against_density(relative_speed(latency[latency["layer"] == layer]))
-    yield "zoo", zoo(load_results("zoo"))
+        yield f"one_shot_{network}", accuracy_against_density(rows, title)
+
+
+def _draw_permanence(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]:
+    for network in table["network"].unique():
+        rows = table[table["network"] == network]
+        yield f"permanence_{network}", zeros_while_training(rows)
+
+
+def _draw_latency(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]:
+    from prunelab.studies.latency import relative_speed
+
+    for layer in table["layer"].unique():
+        rows = relative_speed(table[table["layer"] == layer])
+        yield f"latency_{layer.split()[0]}", speed_against_density(rows)
+
+
+def _draw_zoo(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]:
+    yield "zoo", zoo(table)
+
+
+def _draw_lottery_tickets(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]:
+    kinds = ("ticket", "random mask")
+    title = "LeNet-300-100: winning tickets and random masks."
+    yield "lottery_figure_1", tickets_against_density(table, kinds, title=title)
+    title = "LeNet-300-100: learning at several densities."
+    yield "lottery_figure_3", ticket_curves(table, title)
+    for name, kinds in {
+        "iterative": ("ticket", "random reinit"),
+        "one-shot": ("one-shot ticket", "one-shot reinit"),
+    }.items():
+        title = f"LeNet-300-100: {name} pruning, winning tickets and random reinitialization."
+        picture = tickets_against_density(table, kinds, tuple(TICKET_MEASURES), title)
+        yield f"lottery_figure_4_{name}", picture
+
+
+DRAWN = {
+    "one_shot": _draw_one_shot,
+    "permanence": _draw_permanence,
+    "latency": _draw_latency,
+    "zoo": _draw_zoo,
+    "lottery_tickets": _draw_lottery_tickets,
+}
+"""The studies that have figures of their own, with the functions that draw them."""
 
 
 _percent = FuncFormatter(lambda value, _: f"{100 * value:g} %")
@@ -675,6 +812,16 @@ _percent = FuncFormatter(lambda value, _: f"{100 * value:g} %")
 def _interval_line(ax: Axes, x: pd.Series, rows: pd.DataFrame, i: int, label: str) -> None:
     ax.plot(x, rows["mean"], color=COLORS[i], marker=MARKERS[i], label=label)
     ax.fill_between(x, rows["low"], rows["high"], color=COLORS[i], alpha=0.2, linewidth=0)
+
+
+def _range_line(
+    ax: Axes, x: str, table: pd.DataFrame, y: str, i: int, label: str, marker: str | None = None
+) -> None:
+    """A line of means over the runs, and the band from the lowest to the highest of them."""
+    rows = table.groupby(x)[y].agg(["mean", "min", "max"])
+    marker = MARKERS[i] if marker is None else marker
+    ax.plot(rows.index, rows["mean"], color=COLORS[i], marker=marker, label=label)
+    ax.fill_between(rows.index, rows["min"], rows["max"], color=COLORS[i], alpha=0.2, linewidth=0)
 
 
 def _scale(ax: Axes, scale: str, values: pd.Series) -> None:

@@ -303,10 +303,14 @@ class ChannelPlan:
         groups: dict[int, list[Tensor]] = {}
         for units in free:
             groups.setdefault(int(group_of[units[0]]), []).append(units)
-        return [
+        found = [
             Group(torch.cat(members).unique(), {len(u) // len(u.unique()) for u in members})
             for members in groups.values()
         ]
+        for group in found:
+            if len(group.units) == 1:
+                self.keep(group.units, "goes only as a whole")
+        return [group for group in found if len(group.units) > 1]
 
     def _mask(self, units: Tensor | list[int]) -> Tensor:
         mask = torch.zeros(len(self.unit), dtype=torch.bool)
@@ -501,7 +505,8 @@ class ChannelPlan:
         reasons = {_layer(weight): why for weight, why in self.given_up.items()}
         for weight, dim in self.writes:
             units = self.units(weight, dim).tolist()
-            if all(unit in self.stays for unit in units) and self.stays[units[0]] not in ordinary:
+            all_stay = len(units) > 1 and all(unit in self.stays for unit in units)
+            if all_stay and self.stays[units[0]] not in ordinary:
                 reasons.setdefault(_layer(weight), self.stays[units[0]])
         return reasons
 

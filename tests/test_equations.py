@@ -20,6 +20,7 @@ from prunelab.distillation import kd_loss
 from prunelab.finetuning import get_finetune_optimizer, learning_rate_rewinding
 from prunelab.gradual import sparsity_schedule
 from prunelab.intervals import mean_interval
+from prunelab.lottery import MaskedMLP, early_stop, prune_round
 from prunelab.models import lenet300
 from prunelab.pruning import (
     apply_global_pruning,
@@ -34,6 +35,7 @@ from prunelab.pruning import (
 )
 from prunelab.rewinding import error_barrier, snapshot, weight_rewinding
 from prunelab.sparsity import CSRLinear, binary_entropy, bytes_bound, check_sparsity
+from prunelab.surgery import masked_filter_output, prune_channels, prune_network
 from prunelab.training import evaluate, fit, shuffled_batches
 
 EQUATIONS = {}
@@ -227,6 +229,70 @@ def rewound_learning_rate(data):
         assert learning_rates(*schedule, T) == pytest.approx([0.3 / 10**n for n in reached])
 
 
+@equation("5.1")
+def output_of_a_masked_filter(data):
+    norm = nn.BatchNorm2d(5)
+    beta, gamma, mean, variance = RNG.normal(size=(4, 5))
+    variance = variance**2
+    for tensor, values in zip(
+        (norm.bias.data, norm.weight.data, norm.running_mean, norm.running_var),
+        (beta, gamma, mean, variance),
+        strict=True,
+    ):
+        tensor.copy_(torch.tensor(values))
+    expected = [beta[c] - gamma[c] * mean[c] / np.sqrt(variance[c] + norm.eps) for c in range(5)]
+    np.testing.assert_allclose(masked_filter_output(norm).numpy(), expected, rtol=1e-5)
+    y = norm.eval()(torch.zeros(1, 5, 2, 2))[0, :, 0, 0]
+    np.testing.assert_allclose(y.detach().numpy(), expected, rtol=1e-5)
+
+
+@equation("5.2")
+def cut_weights(data):
+    model = nn.Sequential(nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 4)).double()
+    w, b, v = (p.detach().numpy().copy() for p in list(model.parameters())[:3])
+    small = prune_channels(model, "0", [1, 4], torch.zeros(2, 9))
+    kept = [0, 2, 3, 5]
+    np.testing.assert_array_equal(small[0].weight.detach().numpy(), [w[i] for i in kept])
+    np.testing.assert_array_equal(small[0].bias.detach().numpy(), [b[i] for i in kept])
+    rows = [[row[i] for i in kept] for row in v]
+    np.testing.assert_array_equal(small[2].weight.detach().numpy(), rows)
+    x = RNG.normal(size=(5, 9))
+    v[:, [1, 4]] = 0  # the readers see nothing of what went
+    expected = np.maximum(x @ w.T + b, 0) @ v.T + model[2].bias.detach().numpy()
+    np.testing.assert_allclose(small(torch.tensor(x)).detach().numpy(), expected, rtol=1e-12)
+
+
+class _Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.n, self.out = (
+            nn.Linear(9, 6),
+            nn.Linear(6, 6),
+            nn.BatchNorm1d(6),
+            nn.Linear(6, 4),
+        )
+
+    def forward(self, x):
+        return self.out(self.a(x) + self.n(self.b(self.a(x))))
+
+
+@equation("5.3")
+def scores_of_units(data):
+    model = _Residual()
+    model.n.weight.data = torch.tensor(RNG.normal(size=6), dtype=torch.float32)
+    filters = [layer.weight.detach().double().numpy() for layer in (model.a, model.b)]
+    gamma = model.n.weight.detach().double().numpy()
+    scores = {
+        "l1": [sum(sum(abs(w[u])) for w in filters) for u in range(6)],
+        "l2": [sum(sum(w[u] ** 2) ** 0.5 for w in filters) for u in range(6)],
+        "bn_scale": [abs(gamma[u]) for u in range(6)],
+    }
+    for criterion, s in scores.items():
+        kept = sorted(sorted(range(6), key=lambda u, s=s: s[u])[2:])
+        small = prune_network(model, 1 / 3, torch.zeros(2, 9), criterion)
+        assert small.kept_channels["a.weight"][0].tolist() == kept
+
+
 @equation("6.1")
 def permanent_weights(data):
     layer = apply_global_pruning(nn.Linear(9, 6), sparsity=0.5)
@@ -318,6 +384,46 @@ def penalties(data):
     r1, r2 = sum(abs(weight) for weight in w), sum(weight**2 for weight in w) / 2
     assert weight_penalty(model, "l1").item() == pytest.approx(r1, rel=1e-12)
     assert weight_penalty(model, "l2").item() == pytest.approx(r2, rel=1e-12)
+
+
+@equation("11.1")
+def weights_left_after_rounds(data):
+    model, rates = nn.Sequential(nn.Linear(9, 6), nn.Linear(6, 7)), {"0": 0.2, "1": 0.1}
+    left = {"0": 54, "1": 42}
+    for _ in range(3):
+        prune_round(model, rates)
+        left = {name: n - int(np.rint(rates[name] * n)) for name, n in left.items()}
+        assert {name: int(mask.sum()) for name, mask in get_masks(model).items()} == left
+
+
+@equation("11.2")
+def first_lowest_validation_loss(data):
+    losses = RNG.integers(0, 4, size=40) / 4
+    history = pd.DataFrame({"iteration": 100 * np.arange(40), "valid_loss": losses})
+    assert early_stop(history) == 100 * min(i for i in range(40) if losses[i] == min(losses))
+
+
+@equation("11.3")
+def gradient_of_a_masked_network(data):
+    model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 4)).double()
+    for _ in range(6):
+        prune_round(model, {"0": 0.2, "2": 0.1})
+    x, y = RNG.normal(size=(7, 5)), RNG.integers(0, 4, size=7)
+    network = MaskedMLP(model)
+    split = network.reduced(Split(torch.tensor(x), torch.tensor(y)))
+    network.differentiate(split.x, torch.eye(4).double()[split.y])
+
+    def loss(parameters: np.ndarray) -> float:
+        sizes = [t.numel() for t in network.weights + network.biases]
+        w1, w2, b1, b2 = np.split(parameters, np.cumsum(sizes)[:-1])
+        m1, m2 = (mask.numpy() for mask in network.masks)
+        hidden = np.maximum(split.x.numpy() @ (w1.reshape(m1.shape) * m1).T + b1, 0)
+        return cross_entropy_in_numpy(hidden @ (w2.reshape(m2.shape) * m2).T + b2, y)
+
+    at = network.parameters.numpy().copy()
+    steps = 1e-6 * np.eye(len(at))
+    slopes = [(loss(at + step) - loss(at - step)) / 2e-6 for step in steps]
+    np.testing.assert_allclose(network.parameters.grad.numpy(), slopes, atol=1e-8)
 
 
 def documented_numbers() -> Iterator[tuple[str, str]]:

@@ -70,6 +70,8 @@ RIGHT = {
         w - lr * strength * math.copysign(1, w),
         w - lr * strength * w,
     ),
+    "12.1": lambda ratio: 1 - (1 - ratio) ** 2,
+    "12.2": 16,
 }
 
 MISUNDERSTOOD = [
@@ -114,6 +116,12 @@ MISUNDERSTOOD = [
     ("09.1", 50, "fewest"),
     ("09.2", lambda x: (x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)), "unbiased"),
     ("09.2", lambda x: (x.mean(0), x.var(0)), "One number a channel"),
+    ("12.1", lambda ratio: (1 - ratio) ** 2, "density"),
+    ("12.1", lambda ratio: ratio, "fewer channels"),
+    ("12.1", lambda ratio: 2 * ratio, "should be"),
+    ("12.2", 1 / 16, "other way round"),
+    ("12.2", 4, "pixels, not rows"),
+    ("12.2", 1, "each pixel"),
     ("10.1", [[2, 2, 2], [0, 5, 0]], "other way round"),
     ("10.1", [[1, 1, 1], [2, 2, 2]], "do not disagree"),
     ("10.1", [[1, 2], [3, 4]], "three weights"),

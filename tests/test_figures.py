@@ -137,6 +137,24 @@ def draw_weight_histograms(network, data):
     return figures.weight_histograms({"small": weights.ravel(), "large": 2 * weights.ravel()}, 0.3)
 
 
+def tickets() -> pd.DataFrame:
+    kinds = ["ticket", "random reinit", "random mask"]
+    moments = ["early stop", "end", "curve"]
+    table = grid(kind=kinds, round=[0, 3, 7], moment=moments, iteration=[0, 100], seed=range(3))
+    table = table[(table["kind"] == "ticket") | (table["round"] > 0)]
+    accuracies = {"test_accuracy": values(table), "train_accuracy": values(table)}
+    return table.assign(density=0.8 ** table["round"], **accuracies)
+
+
+def draw_tickets_against_density(network, data):
+    kinds, measures = ("ticket", "random reinit"), tuple(figures.TICKET_MEASURES)
+    return figures.tickets_against_density(tickets(), kinds, measures, "A title.")
+
+
+def draw_ticket_curves(network, data):
+    return figures.ticket_curves(tickets(), "A title.")
+
+
 DRAWINGS = [value for name, value in dict(globals()).items() if name.startswith("draw_")]
 
 
@@ -191,6 +209,23 @@ def test_all_recorded_figures_are_drawn_in_both_themes(tmp_path, theme):
     assert {name.replace(".png", "-dark.png") for name in lights} <= drawn
     assert {name.replace(".png", ".pdf") for name in lights} <= drawn
     assert figures.theme == theme
+
+
+def test_figures_of_another_folder_are_drawn_from_it(tmp_path):
+    tickets().to_csv(tmp_path / "lottery_tickets.csv", index=False)
+    drawn = {path.name for path in figures.draw_all(tmp_path / "figures", tmp_path)}
+    names = ("1", "3", "4_iterative", "4_one-shot")
+    endings = (".png", "-dark.png", ".pdf")
+    assert drawn == {f"lottery_figure_{name}{ending}" for name in names for ending in endings}
+
+
+def test_caption_gives_the_mean_of_the_sparsest_tickets(network, data):
+    table = tickets()
+    table = table[table["kind"] == "ticket"]
+    at = (table["moment"] == "end") & (table["round"] == 7)
+    table.loc[at, "test_accuracy"] = [0.5, 0.6, 0.7] * 2
+    caption = figures.tickets_against_density(table, ("ticket",), ("last_accuracy",)).caption
+    assert "with 21.0% kept: ticket 0.6." in caption
 
 
 def test_colors_stay_apart_in_gray():

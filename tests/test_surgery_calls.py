@@ -195,6 +195,7 @@ def test_the_model_is_left_as_it_is_and_shares_nothing(cut):
     assert_unchanged(model, before)
 
 
+@pytest.mark.filterwarnings("ignore::prunelab.surgery.LeftAlone")
 def test_references_to_parameters_follow_the_cut():
     """Lists that a module keeps of its parameters: an LSTM runs on such a list."""
     model = Net(

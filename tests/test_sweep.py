@@ -19,13 +19,16 @@ import pytest
 import torch
 
 import prunelab.studies
-from prunelab import sweep
+from prunelab import figures, sweep
+from prunelab.__main__ import main
 from prunelab.training import TrainingInterrupted
 
 ROOT = Path(__file__).parents[1]
 TINY_STUDY = '''
 """Three numbers a seed."""
 
+import os
+import signal
 import time
 import warnings
 from pathlib import Path
@@ -35,11 +38,18 @@ from prunelab.training import TrainingInterrupted
 FOLDER = Path({folder!r})
 
 
-def grid(seeds):
-    return [{{"seed": seed, "of": seeds}} for seed in range(seeds)]
+SCALES = {{"quick": {{"seeds": 1, "steps": 2}}}}
 
 
-def measure(seed, of):
+def grid(seeds, steps=3):
+    return [{{"seed": seed, "of": seeds, "steps": steps}} for seed in range(seeds)]
+
+
+def describe(seed, **rest):
+    return f"density {{seed}} of them"
+
+
+def measure(seed, of, steps):
     calls = FOLDER / f"seed_{{seed}}"
     calls.write_text(calls.read_text() + "x" if calls.exists() else "x")
     time.sleep({pause} * (of - seed))
@@ -47,9 +57,11 @@ def measure(seed, of):
         time.sleep(0.01)
     if (FOLDER / f"raise_{{seed}}").exists():
         raise OSError("power cut")
+    if (FOLDER / f"die_{{seed}}").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
     if (FOLDER / f"stop_{{seed}}").exists():
         warnings.warn("stopped by hand", TrainingInterrupted)
-    return [{{"seed": seed, "step": step, "value": seed + step / 3}} for step in range(3)]
+    return [{{"seed": seed, "step": step, "value": seed + step / 3}} for step in range(steps)]
 '''
 
 
@@ -59,8 +71,8 @@ class Study:
     def __init__(self, name: str, folder: Path):
         self.name, self.folder = name, folder
 
-    def run(self, seeds: int = 3) -> pd.DataFrame:
-        return sweep.run(self.name, seeds=seeds, results=self.folder)
+    def run(self, seeds: int | None = 3, **options) -> pd.DataFrame:
+        return sweep.run(self.name, seeds=seeds, results=self.folder, **options)
 
     def calls(self) -> list[int]:
         return [len(path.read_text()) for path in sorted(self.folder.glob("seed_*"))]
@@ -175,6 +187,35 @@ def test_record_holds_the_checksum_of_the_table(study):
     assert study.record()["sha256"] == hashlib.sha256(study.csv()).hexdigest()
 
 
+def test_scale_sets_what_is_not_asked_for(study):
+    assert len(study.run(seeds=None)) == 5 * 3
+    assert len(study.run(seeds=None, scale="quick")) == 1 * 2
+    assert len(study.run(seeds=2, scale="quick")) == 2 * 2
+    assert len(study.run(seeds=2, scale="quick", steps=4)) == 2 * 4
+
+
+def test_record_holds_scale_and_options(study):
+    study.run(seeds=2, scale="quick", steps=4)
+    options = "--seeds 2 --jobs 1 --scale quick --steps 4"
+    assert study.record()["command"] == f"python -m prunelab run {study.name} {options}"
+
+
+def test_only_the_recorded_scale_goes_to_the_recorded_results():
+    assert sweep.results_folder() == sweep.RESULTS
+    folders = {sweep.results_folder("quick"), sweep.results_folder("recorded", {"rounds": 3})}
+    assert folders == {Path("build/quick"), Path("build/custom")}
+
+
+def test_scale_or_option_of_another_study_is_an_error(study, monkeypatch):
+    with pytest.raises(ValueError, match=r"rounds=3 is no option of tiny_\w+; it has steps"):
+        study.run(rounds=3)
+    with pytest.raises(ValueError, match=r"scale='paper' is none of tiny_\w+; it has recorded, q"):
+        study.run(scale="paper")
+    monkeypatch.setattr(sweep, "studies", lambda: ["dense"])
+    with pytest.raises(ValueError, match=r"rounds=3 is no option of dense; it has none"):
+        sweep.run("dense", rounds=3)
+
+
 def test_finish_receives_the_table(study, monkeypatch):
     module = importlib.import_module(f"prunelab.studies.{study.name}")
     received = []
@@ -266,14 +307,18 @@ def environment(**variables: str) -> dict[str, str]:
     return os.environ | {"TQDM_DISABLE": "1"} | variables
 
 
-def run_python(*arguments: str, cwd: Path, **variables: str) -> str:
-    answer = subprocess.run(
+def python(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,
         env=environment(**variables),
         capture_output=True,
         text=True,
     )
+
+
+def run_python(*arguments: str, cwd: Path, **variables: str) -> str:
+    answer = python(*arguments, cwd=cwd, **variables)
     assert answer.returncode == 0, answer.stderr
     return answer.stdout
 
@@ -300,12 +345,101 @@ def test_two_processes_keep_the_order_of_the_grid(tmp_path):
     assert [(tmp_path / f"seed_{seed}").read_text() for seed in range(4)] == ["x"] * 4
 
 
+TINY_COMMAND = ("-m", "prunelab", "run", "tiny", "--trials", "4", "--jobs", "2")
+
+
+def test_dead_worker_ends_the_run_clearly_and_the_next_goes_on(tmp_path):
+    variables = install_tiny_study(tmp_path, pause=0)
+    (tmp_path / "die_3").touch()
+    answer = python(*TINY_COMMAND, cwd=tmp_path, **variables)
+    assert answer.returncode == 1
+    assert "Traceback" not in answer.stderr
+    message = r"^prunelab: tiny has stopped: a worker process died, .* \d of 4 runs are finished"
+    assert re.search(message, answer.stderr)
+    finished = list((tmp_path / "cache_of_tiny").rglob("output.pkl"))
+    (tmp_path / "die_3").unlink()
+    run_python(*TINY_COMMAND, cwd=tmp_path, **variables)
+    calls = Study("tiny", tmp_path).calls()
+    assert calls[3] == 2
+    assert calls.count(1) >= len(finished)
+    assert len(pd.read_csv(tmp_path / "results" / "tiny.csv")) == 12
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on file sizes on this system")
+@pytest.mark.parametrize(
+    ("limit", "finished", "path"),
+    [(100, 0, "cache_of_tiny"), (100, 7, "cache_of_tiny"), (3000, 100, "tiny.csv")],
+    ids=["from the start", "after some runs", "at the end"],
+)
+def test_full_disk_ends_the_run_clearly_and_the_next_goes_on(tmp_path, limit, finished, path):
+    variables = install_tiny_study(tmp_path, pause=0)
+    command = ["-m", "prunelab", "run", "tiny", "--seeds", "100"]
+    if finished == 7:
+        (tmp_path / "raise_7").touch()
+        python(*command, cwd=tmp_path, **variables)
+        (tmp_path / "raise_7").unlink()
+    limited = (
+        "import resource, runpy;"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, -1));"
+        "runpy.run_module('prunelab', run_name='__main__')"
+    )
+    answer = python("-B", "-c", limited, *command[2:], cwd=tmp_path, **variables)
+    message = rf"^prunelab: tiny has stopped: .*{path}\S* cannot be written \(.*File too large\).*"
+    assert answer.returncode == 1
+    assert re.search(message + rf" {finished} of 100 runs are finished and kept", answer.stderr)
+    assert not (tmp_path / "results" / "tiny.csv").exists()
+
+    run_python(*command, cwd=tmp_path, **variables)
+    in_flight = 1 if finished == 7 else 0
+    assert Study("tiny", tmp_path).calls().count(1) == 100 - in_flight
+    assert len(pd.read_csv(tmp_path / "results" / "tiny.csv")) == 300
+
+
+def test_two_runs_at_once_share_the_cache(tmp_path, study):
+    variables = install_tiny_study(tmp_path, pause=0.02)
+    runs = [
+        subprocess.Popen(
+            [sys.executable, *TINY_COMMAND],
+            cwd=tmp_path,
+            env=environment(**variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in runs:
+        _, stderr = process.communicate()
+        assert process.returncode == 0, stderr
+    assert list((tmp_path / "results").glob("*.unfinished")) == []
+    study.run(seeds=4)
+    assert (tmp_path / "results" / "tiny.csv").read_bytes() == study.csv()
+    counts = Study("tiny", tmp_path).calls()[-4:]
+    assert all(1 <= count <= 2 for count in counts)
+
+
+def test_bar_counts_runs_and_names_the_one_being_measured(tmp_path):
+    variables = install_tiny_study(tmp_path, pause=0.1) | {"TQDM_DISABLE": ""}
+    answer = python("-m", "prunelab", "run", "tiny", "--seeds", "3", cwd=tmp_path, **variables)
+    for shown in ("0/3", "density 0 of them", "1/3", "density 1 of them", "3/3"):
+        assert shown in answer.stderr
+
+
 def wait_until(condition, process: subprocess.Popen) -> None:
     deadline = time.monotonic() + 300
     while not condition():
         assert process.poll() is None, "the run has ended by itself"
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def stop_hard(process: subprocess.Popen) -> None:
+    """kill -9 a run and its workers."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for left_behind in Path("/dev/shm").glob(f"sem.loky-{process.pid}-*"):
+        left_behind.unlink()
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="no process groups on this system")
@@ -332,11 +466,7 @@ def test_killed_run_goes_on_where_it_was(study, tmp_path_factory):
     try:
         wait_until(in_flight, process)
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        for left_behind in Path("/dev/shm").glob(f"sem.loky-{process.pid}-*"):
-            left_behind.unlink()
+        stop_hard(process)
     stopped = in_flight()
     assert 2 < len(killed.calls()) < 8
     assert not (folder / "results").exists()
@@ -350,6 +480,50 @@ def test_killed_run_goes_on_where_it_was(study, tmp_path_factory):
     assert sum(calls) <= 8 + 2
     study.run(seeds=8)
     assert (folder / "results" / "tiny.csv").read_bytes() == study.csv()
+
+
+def command_line(monkeypatch, *words: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["prunelab", *words])
+    main()
+
+
+def test_command_line_refuses_options_a_study_does_not_have(monkeypatch, capsys):
+    for words in (["--rounds", "3"], ["--scale", "paper"]):
+        with pytest.raises(SystemExit, match="2"):
+            command_line(monkeypatch, "run", "dense", *words)
+    errors = capsys.readouterr().err
+    assert "rounds=3 is no option of dense; it has none" in errors
+    assert "scale='paper' is none of dense; it has recorded" in errors
+
+
+def test_command_line_draws_what_is_not_the_record_beside_it(monkeypatch, capsys, tmp_path):
+    asked, drawn = {}, []
+
+    def run(name, **options):
+        asked.update(options, name=name)
+        return pd.DataFrame({"x": [1, 2]})
+
+    monkeypatch.setattr(sweep, "run", run)
+    monkeypatch.setattr(figures, "draw_all", lambda *folders: drawn.append(folders) or ["a.png"])
+    words = ["--trials", "2", "--jobs", "2", "--scale", "quick", "--iterations", "9"]
+    command_line(monkeypatch, "run", "lottery_tickets", *words)
+    assert asked == {
+        "name": "lottery_tickets",
+        "seeds": 2,
+        "jobs": 2,
+        "scale": "quick",
+        "dask": None,
+        "iterations": 9,
+    }
+    assert drawn == [(Path("build/quick/figures"), Path("build/quick"))]
+    assert "2 rows are in build/quick/lottery_tickets.csv" in capsys.readouterr().out
+    command_line(monkeypatch, "run", "lottery_tickets")
+    assert len(drawn) == 1
+
+
+def test_figures_of_an_empty_folder_say_what_is_missing(monkeypatch, tmp_path):
+    with pytest.raises(SystemExit, match=r"has none of the studies one_shot, .*lottery_tickets"):
+        command_line(monkeypatch, "figures", "--results", str(tmp_path))
 
 
 def test_command_line_lists_the_studies():

@@ -1,0 +1,202 @@
+"""Winning tickets of LeNet-300-100 and their controls, by the paper's recipe (notebook 11).
+
+Figures 1, 3 and 4 of Frankle & Carbin (2019), arXiv:1803.03635v5: Gaussian Glorot, Adam 1.2e-3,
+batches of 60, 5,000 validation images drawn anew in each trial, 20 % of a layer pruned a round and
+10 % of the output layer, evaluation every 100 iterations, early stop read afterwards. Where the
+paper says nothing: pixels are normalized by their mean and standard deviation, biases start at
+zero and are rewound, and the images of a round come in one order in all its runs.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+
+import numpy as np
+from torch import nn
+
+from prunelab.data import Data, load_data
+from prunelab.lottery import early_stop, fit_masked, prune_round, random_masks
+from prunelab.models import lenet300
+from prunelab.pruning import get_masks, kept_weights, prunable_layers
+from prunelab.rewinding import State, reinitialize, snapshot, weight_rewinding
+from prunelab.sweep import remember
+from prunelab.training import evaluate
+
+RATES = {"fc1": 0.2, "fc2": 0.2, "fc3": 0.1}
+LEARNING_RATE, BATCH_SIZE = 1.2e-3, 60
+EVALUATE_EVERY = 100
+ONE_SHOT_ROUNDS = (1, 3, 5, 7, 9, 12, 15, 18, 21)
+"""One-shot pruning is measured at the densities of these rounds."""
+CURVE_ROUNDS = (0, 3, 7, 12, 15, 18)
+"""Figure 3: 100, 51.3, 21.1, 7.0, 3.6 and 1.9 % of the weights kept."""
+WITH_CURVE = ("ticket", "random reinit")
+PURPOSES = ("split", "init", "order", "reinit", "mask")
+
+
+SCALES = {
+    "quick": {"seeds": 2, "rounds": 7, "iterations": 600},
+    "recorded": {},
+    "paper": {"iterations": 50_000, "reinits": 3},
+}
+
+
+def grid(
+    seeds: int,
+    rounds: int = 21,
+    iterations: int = 15_000,
+    reinits: int = 1,
+    dataset: str = "fashion-mnist",
+    device: str = "cpu",
+) -> list[dict]:
+    """One point a training. A ticket comes well after the one of the round before it."""
+    return [
+        {
+            "kind": kind,
+            "round": round,
+            "seed": seed,
+            "replicate": replicate,
+            "iterations": iterations,
+            "dataset": dataset,
+            "device": device,
+        }
+        for round in range(rounds + 1)
+        for kind, replicate in _kinds(round, reinits)
+        for seed in range(seeds)
+    ]
+
+
+def _kinds(round: int, reinits: int) -> Iterator[tuple[str, int]]:
+    yield "ticket", 0
+    if round > 0:
+        yield "random mask", 0
+        yield from (("random reinit", replicate) for replicate in range(reinits))
+    if round in ONE_SHOT_ROUNDS:
+        yield "one-shot ticket", 0
+        yield from (("one-shot reinit", replicate) for replicate in range(reinits))
+
+
+def describe(kind: str, round: int, seed: int, **rest) -> str:
+    """A point in words, for the progress bar."""
+    return f"trial {seed}, {kind}, {density_after(round):.1%} of the weights"
+
+
+@cache
+def density_after(rounds: int) -> float:
+    """The share of the weights kept after a number of rounds, by equation (11.1)."""
+    model = lenet300()
+    kept = total = 0
+    for name, layer in prunable_layers(model).items():
+        left = layer.weight.numel()
+        total += left
+        for _ in range(rounds):
+            left -= round(RATES[name] * left)
+        kept += left
+    return kept / total
+
+
+def measure(kind: str, replicate: int, **which) -> list[dict]:
+    if kind == "ticket":
+        return remember(train_ticket, **which)[0]
+    masks = one_shot_masks(**which) if kind.startswith("one-shot") else ticket_masks(**which)
+    model = starting_point(kind, masks, which["seed"], which["round"], replicate)
+    return train(model, kind=kind, replicate=replicate, **which)
+
+
+def train_ticket(**which) -> tuple[list[dict], State, State]:
+    """Train a winning ticket, or the dense network in round 0: its rows, masks and final weights.
+
+    Args:
+        which: `seed`, `round`, `iterations`, `dataset`, `device`.
+    """
+    model = starting_point("ticket", ticket_masks(**which), which["seed"], which["round"])
+    rows = train(model, kind="ticket", replicate=0, **which)
+    return rows, get_masks(model), snapshot(model)
+
+
+def ticket_masks(round: int, **which) -> State:
+    """The masks of an iterative winning ticket: from what is left of the round before."""
+    return pruned_masks(1, round=round - 1, **which) if round > 0 else {}
+
+
+def one_shot_masks(round: int, **which) -> State:
+    """Masks of the same layerwise densities, from the dense network at once."""
+    return pruned_masks(round, round=0, **which)
+
+
+def pruned_masks(times: int, **which) -> State:
+    """The masks after pruning the trained network of a round one or several times."""
+    _, masks, trained = remember(train_ticket, **which)
+    model = weight_rewinding(lenet300(), trained, masks)
+    for _ in range(times):
+        prune_round(model, RATES)
+    return get_masks(model)
+
+
+def starting_point(kind: str, masks: State, seed: int, round: int, replicate: int = 0) -> nn.Module:
+    """The network of a kind before it is trained."""
+    model = lenet300(seed=draw(seed, "init"))
+    if kind == "random mask":
+        masks = random_masks(masks, draw(seed, "mask", round))
+    weight_rewinding(model, snapshot(model), masks)
+    if kind.endswith("reinit"):
+        reinitialize(model, draw(seed, "reinit", round, replicate))
+    return model
+
+
+def train(
+    model: nn.Module,
+    kind: str,
+    replicate: int,
+    seed: int,
+    round: int,
+    iterations: int,
+    dataset: str,
+    device: str,
+) -> list[dict]:
+    """Train a network in place to the end and measure it: at its early stop, and at the end."""
+    data = load_data(dataset, seed=draw(seed, "split"))
+    with_curve = kind in WITH_CURVE and round in CURVE_ROUNDS
+    history, best = fit_masked(
+        model.to(device),
+        data,
+        iterations=iterations,
+        batch_size=BATCH_SIZE,
+        lr=LEARNING_RATE,
+        seed=draw(seed, "order", round),
+        eval_every=EVALUATE_EVERY,
+        test_curve=with_curve,
+    )
+    stop = early_stop(history)
+    end = snapshot(model)
+    at_end = accuracies(model, data, "test", "train")
+    at_stop = accuracies(weight_rewinding(model, best), data, "test")
+    weight_rewinding(model, end).cpu()
+
+    run = {"kind": kind, "round": round, "seed": seed, "replicate": replicate}
+    run["density"] = density(model)
+    rows = [
+        {**run, "moment": "early stop", **_row(history, stop), **at_stop},
+        {**run, "moment": "end", **_row(history, iterations), **at_end},
+    ]
+    if with_curve:
+        rows += [{**run, "moment": "curve", **row} for row in history.to_dict("records")]
+    return rows
+
+
+def accuracies(model: nn.Module, data: Data, *splits: str) -> dict[str, float]:
+    return {f"{split}_accuracy": evaluate(model, getattr(data, split)).accuracy for split in splits}
+
+
+def density(model: nn.Module) -> float:
+    """Weights kept / weights, biases not counted."""
+    kept = [kept_weights(layer) for layer in prunable_layers(model).values()]
+    return sum(mask.sum().item() for mask in kept) / sum(mask.numel() for mask in kept)
+
+
+def draw(seed: int, purpose: str, *which: int) -> int:
+    """A seed of its own for everything random in a trial."""
+    key = [seed, PURPOSES.index(purpose), *which]
+    return int(np.random.SeedSequence(key).generate_state(1)[0])
+
+
+def _row(history, iteration: int) -> dict:
+    return history[history["iteration"] == iteration].to_dict("records")[0]

@@ -1,0 +1,442 @@
+"""Lottery tickets: the fast loop is exact, and every known trap of the experiment is avoided."""
+
+import copy
+import subprocess
+import sys
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from prunelab import sweep
+from prunelab.data import Data, load_data
+from prunelab.lottery import (
+    MaskedMLP,
+    early_stop,
+    fit_masked,
+    living_units,
+    prune_round,
+    random_masks,
+)
+from prunelab.models import lenet300, small_convnet
+from prunelab.pruning import get_masks, kept_weights, prunable_layers
+from prunelab.rewinding import snapshot, weight_rewinding
+from prunelab.studies import lottery_tickets as study
+from prunelab.training import evaluate, fit
+from tests.test_sweep import environment, stop_hard, wait_until
+
+RATES = study.RATES
+MASKED = {"dense": 0, "half": 3, "a tenth": 10, "a hundredth": 21}
+"""Rounds of pruning at initialization. After 21, inputs and units of both layers are dead."""
+
+
+def masked_lenet(rounds: int, seed: int = 0) -> nn.Sequential:
+    model = lenet300(seed=seed)
+    for _ in range(rounds):
+        prune_round(model, RATES)
+    return model
+
+
+def adam(parameters) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, 1.2e-3, fused=True)
+
+
+every_density = pytest.mark.parametrize("rounds", MASKED.values(), ids=MASKED)
+
+
+@every_density
+def test_fast_loop_is_the_plain_one(data, rounds):
+    fast, plain = masked_lenet(rounds), masked_lenet(rounds)
+    history = fit_masked(fast, data, iterations=50, eval_every=25, seed=3).history
+    expected = fit(
+        plain, data, steps=50, batch_size=60, optimizer=adam, eval_every=25, seed=3, progress=False
+    )
+    assert history["iteration"].tolist() == expected["step"].tolist() == [0, 25, 50]
+    assert history["valid_loss"].tolist() == pytest.approx(expected["loss"].tolist(), abs=1e-5)
+    for name, tensor in plain.state_dict().items():
+        torch.testing.assert_close(fast.state_dict()[name], tensor, atol=2e-5, rtol=0, msg=name)
+
+
+def test_some_inputs_and_units_are_dropped():
+    alive = [units.sum().item() for units in MaskedMLP(masked_lenet(21)).alive]
+    assert alive[0] < 784
+    assert alive[1] < 300
+    assert alive[2] < 100
+    assert alive[3] == 10
+
+
+def test_living_units_follow_the_weights_backwards():
+    first = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 0]], dtype=torch.bool)
+    second = torch.tensor([[1, 0, 1], [0, 1, 0]], dtype=torch.bool)
+    last = torch.tensor([[1, 0], [0, 0]], dtype=torch.bool)
+    inputs, hidden, upper, outputs = (u.tolist() for u in living_units([first, second, last]))
+    assert outputs == [True, True]
+    assert upper == [True, False]
+    assert hidden == [True, False, True]  # the last has no input left, but its bias still acts
+    assert inputs == [True, False, False]
+
+
+@every_density
+def test_gradient_is_that_of_autograd(data, rounds):
+    model = masked_lenet(rounds).double()
+    network = MaskedMLP(model)
+    batch = replace(data.train[:20], x=data.train.x[:20].double())
+    x, targets = network.reduced(batch).x, F.one_hot(batch.y, 10).double()
+    network.differentiate(x, targets)
+
+    network.parameters.requires_grad_()
+    outputs = x
+    for i, (weight, bias) in enumerate(zip(*_views_of(network), strict=True)):
+        outputs = F.linear(outputs if i == 0 else outputs.relu(), weight * network.masks[i], bias)
+    expected = torch.autograd.grad(F.cross_entropy(outputs, batch.y), network.parameters)[0]
+    torch.testing.assert_close(network.parameters.grad, expected, atol=1e-12, rtol=0)
+    torch.testing.assert_close(outputs.detach(), model(batch.x).detach(), atol=1e-10, rtol=0)
+
+
+def _views_of(network: MaskedMLP) -> tuple[list, list]:
+    shapes = [tensor.shape for tensor in network.weights + network.biases]
+    parts = network.parameters.split([shape.numel() for shape in shapes])
+    tensors = [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+    return tensors[:3], tensors[3:]
+
+
+def test_masked_weights_stay_exactly_zero(data):
+    model = masked_lenet(7)
+    before = snapshot(model)
+    fit_masked(model, data, iterations=30)
+    for name, layer in prunable_layers(model).items():
+        kept = kept_weights(layer)
+        assert torch.all(layer.weight[~kept] == 0)
+        assert torch.equal(layer.weight_orig[~kept], before[f"{name}.weight"][~kept])
+
+
+def test_negative_weights_train_like_positive_ones(data):
+    model = masked_lenet(7)
+    before = snapshot(model)["fc2.weight"]
+    fit_masked(model, data, iterations=30)
+    kept = kept_weights(model.fc2)
+    moved = (model.fc2.weight_orig.detach() != before) & kept
+    for sign in (before > 0, before < 0):
+        assert (moved & sign).sum() > 0.9 * (kept & sign).sum()
+
+
+def test_large_negative_weights_are_kept():
+    model = lenet300(seed=0)
+    magnitudes = {
+        name: layer.weight.detach().abs() for name, layer in prunable_layers(model).items()
+    }
+    negative = model.fc1.weight.detach() < 0
+    prune_round(model, RATES)
+    for name, mask in get_masks(model).items():
+        assert magnitudes[name][mask].min() >= magnitudes[name][~mask].max()
+    assert (get_masks(model)["fc1"] & negative).sum() > 0.75 * negative.sum()
+
+
+@pytest.mark.parametrize("constant", [False, True])
+def test_counts_are_exact_even_where_magnitudes_tie(constant):
+    model = lenet300(seed=0)
+    if constant:
+        for layer in prunable_layers(model).values():
+            nn.init.constant_(layer.weight, 0.1)
+    left = {"fc1": 235_200, "fc2": 30_000, "fc3": 1_000}
+    for _ in range(5):
+        prune_round(model, RATES)
+        left = {name: count - round(RATES[name] * count) for name, count in left.items()}
+        assert {name: mask.sum().item() for name, mask in get_masks(model).items()} == left
+
+
+def test_rates_must_name_every_layer():
+    with pytest.raises(ValueError, match=r"rates are for fc1; the layers are fc1, fc2, fc3"):
+        prune_round(lenet300(seed=0), {"fc1": 0.2})
+
+
+def test_optimizer_starts_afresh_in_every_call(data):
+    model = masked_lenet(3)
+    start = snapshot(model)
+    first = fit_masked(model, data, iterations=40, eval_every=20).history
+    weight_rewinding(model, start)
+    pd.testing.assert_frame_equal(
+        fit_masked(model, data, iterations=40, eval_every=20).history, first
+    )
+
+
+def test_best_is_the_network_at_early_stop(data):
+    model = masked_lenet(3)
+    history, best = fit_masked(model, data, iterations=400, eval_every=10, lr=0.01)
+    stop = early_stop(history)
+    assert 0 < stop < 400
+    again = masked_lenet(3)
+    fit_masked(again, data, iterations=stop, eval_every=10, lr=0.01)
+    assert all(torch.equal(best[name], tensor) for name, tensor in snapshot(again).items())
+    last = history.iloc[-1]
+    assert evaluate(model, data.valid) == pytest.approx(last.tolist()[1:3], abs=1e-6)
+    assert evaluate(again, data.valid).loss == pytest.approx(history["valid_loss"].min(), abs=1e-6)
+
+
+def test_test_images_choose_nothing(data):
+    garbage = replace(data, test=replace(data.test, y=data.test.y.flip(0)))
+    for test_curve in (False, True):
+        runs = [
+            fit_masked(masked_lenet(3), d, iterations=100, eval_every=10, test_curve=test_curve)
+            for d in (data, garbage)
+        ]
+        assert runs[0].history["valid_loss"].tolist() == runs[1].history["valid_loss"].tolist()
+        assert torch.equal(runs[0].best["fc1.weight"], runs[1].best["fc1.weight"])
+
+
+def test_curve_is_that_of_the_test_images(data):
+    model = masked_lenet(3)
+    history = fit_masked(model, data, iterations=60, eval_every=30, test_curve=True).history
+    assert history["test_accuracy"].iloc[-1] == evaluate(model, data.test).accuracy
+    assert history["valid_accuracy"].iloc[-1] == evaluate(model, data.valid).accuracy
+
+
+def test_early_stop_is_the_first_lowest_validation_loss():
+    history = pd.DataFrame(
+        {
+            "iteration": [0, 100, 200, 300, 400],
+            "valid_loss": [2.3, float("nan"), 0.4, 0.4, 0.5],
+            "test_accuracy": [0.1, 0.2, 0.3, 0.4, 0.9],
+        }
+    )
+    assert early_stop(history) == 200
+
+
+def test_early_stop_without_a_finite_loss_is_an_error():
+    history = pd.DataFrame({"iteration": [0, 100], "valid_loss": [float("nan"), float("inf")]})
+    with pytest.raises(ValueError, match="no finite valid_loss"):
+        early_stop(history)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"iterations": 0}, "iterations=0 must be a whole number of at least 1"),
+        ({"eval_every": 2.5}, "eval_every=2.5 must be a whole number"),
+        ({"batch_size": 2001}, "batch_size=2001 must be from 1 to the 2000 training images"),
+    ],
+)
+def test_numbers_out_of_range_are_errors(data, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        fit_masked(lenet300(seed=0), data, **{"iterations": 1} | arguments)
+
+
+def test_other_networks_are_sent_to_fit(data):
+    with pytest.raises(ValueError, match=r"model is Conv2d BatchNorm2d .* train other networks"):
+        fit_masked(small_convnet(seed=0), data, iterations=1)
+
+
+def test_no_validation_images_is_an_error(data):
+    with pytest.raises(ValueError, match="no validation images"):
+        fit_masked(lenet300(seed=0), replace(data, valid=data.valid[:0]), iterations=1)
+
+
+def test_random_masks_keep_as_many_elsewhere():
+    masks = get_masks(masked_lenet(7))
+    drawn = random_masks(masks, seed=0)
+    for name, mask in masks.items():
+        assert drawn[name].sum() == mask.sum()
+        overlap = (drawn[name] & mask).sum() / mask.sum()
+        assert overlap < 0.5
+    other = random_masks(masks, seed=1)
+    assert not torch.equal(drawn["fc1"], other["fc1"])
+    assert torch.equal(drawn["fc1"], random_masks(masks, seed=0)["fc1"])
+
+
+# The study
+
+
+@cache
+def all_images() -> Data:
+    return load_data()
+
+
+def few_images(name: str, seed: int) -> Data:
+    """Takes the place of `load_data` in the study."""
+    everything = all_images()
+    order = torch.randperm(900, generator=torch.Generator().manual_seed(seed))
+    train, valid = everything.train[order[300:]], everything.train[order[:300]]
+    return replace(everything, train=train, valid=valid, test=everything.test[:300])
+
+
+@pytest.fixture
+def small_study(tmp_path, monkeypatch):
+    """The study on few images, with a cache of its own."""
+    monkeypatch.setattr(sweep, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(study, "load_data", few_images)
+    return tmp_path
+
+
+WHICH = {"iterations": 20, "dataset": "fashion-mnist", "device": "cpu"}
+
+
+def run_study(folder: Path, **options) -> pd.DataFrame:
+    return sweep.run(
+        "lottery_tickets", results=folder, **{"seeds": 1, "rounds": 2, "iterations": 20} | options
+    )
+
+
+def test_every_kind_is_trained_at_every_density_it_should(small_study):
+    table = run_study(small_study, seeds=2, reinits=2)
+    runs = table[table["moment"] == "early stop"]
+    counts = runs.groupby("kind").size().to_dict()
+    assert counts == {
+        "ticket": 2 * 3,
+        "random mask": 2 * 2,
+        "random reinit": 2 * 2 * 2,
+        "one-shot ticket": 2,
+        "one-shot reinit": 2 * 2,
+    }
+    assert len(table[table["moment"] == "end"]) == len(runs)
+    curves = table[table["moment"] == "curve"]
+    assert set(zip(curves["kind"], curves["round"], strict=True)) == {("ticket", 0)}
+    assert set(runs["density"]) == {study.density_after(rounds) for rounds in (0, 1, 2)}
+
+
+def test_densities_are_those_of_the_paper():
+    percent = [round(100 * study.density_after(rounds), 1) for rounds in study.CURVE_ROUNDS]
+    assert percent == pytest.approx([100, 51.3, 21.1, 7.0, 3.6, 1.9], abs=0.1)
+    assert study.density_after(21) < 0.01
+
+
+def test_ticket_starts_from_its_first_weights_and_biases(small_study):
+    initial = snapshot(lenet300(seed=study.draw(0, "init")))
+    model = study.starting_point("ticket", study.ticket_masks(seed=0, round=2, **WHICH), 0, 2)
+    assert all(torch.equal(initial[name], tensor) for name, tensor in snapshot(model).items())
+    trained = sweep.remember(study.train_ticket, seed=0, round=1, **WHICH)[2]
+    assert all(not torch.equal(initial[f"{name}.bias"], trained[f"{name}.bias"]) for name in RATES)
+
+
+def test_masks_are_nested_and_by_magnitude_after_training(small_study):
+    first = study.ticket_masks(seed=0, round=1, **WHICH)
+    second = study.ticket_masks(seed=0, round=2, **WHICH)
+    trained = sweep.remember(study.train_ticket, seed=0, round=1, **WHICH)[2]
+    for name, mask in second.items():
+        assert not (mask & ~first[name]).any()
+        magnitude = trained[f"{name}.weight"].abs()
+        assert magnitude[mask].min() >= magnitude[first[name] & ~mask].max()
+
+
+def test_one_shot_keeps_as_many_in_every_layer(small_study):
+    iterative = study.ticket_masks(seed=0, round=2, **WHICH)
+    one_shot = study.one_shot_masks(seed=0, round=2, **WHICH)
+    assert {n: m.sum() for n, m in one_shot.items()} == {n: m.sum() for n, m in iterative.items()}
+    dense = sweep.remember(study.train_ticket, seed=0, round=0, **WHICH)[2]
+    for name, mask in one_shot.items():
+        magnitude = dense[f"{name}.weight"].abs()
+        assert magnitude[mask].min() >= magnitude[~mask].max()
+
+
+def test_reinit_has_the_masks_of_the_ticket_and_other_weights(small_study):
+    masks = study.ticket_masks(seed=0, round=1, **WHICH)
+    ticket = study.starting_point("ticket", masks, 0, 1)
+    draws = [study.starting_point("random reinit", masks, 0, 1, replicate) for replicate in (0, 1)]
+    for model in draws:
+        assert all(torch.equal(get_masks(model)[name], mask) for name, mask in masks.items())
+        same = (model.fc1.weight == ticket.fc1.weight)[masks["fc1"]]
+        assert same.float().mean() < 0.01
+    assert not torch.equal(draws[0].fc1.weight, draws[1].fc1.weight)
+
+
+def test_random_mask_keeps_the_first_weights(small_study):
+    masks = study.ticket_masks(seed=0, round=1, **WHICH)
+    ticket = study.starting_point("ticket", masks, 0, 1)
+    model = study.starting_point("random mask", masks, 0, 1)
+    assert torch.equal(model.fc1.weight_orig, ticket.fc1.weight_orig)
+    assert not torch.equal(get_masks(model)["fc1"], masks["fc1"])
+    assert all(get_masks(model)[name].sum() == mask.sum() for name, mask in masks.items())
+
+
+def test_everything_random_differs_between_trials(small_study):
+    seeds = [study.draw(trial, purpose) for trial in range(5) for purpose in study.PURPOSES]
+    assert len(set(seeds)) == len(seeds)
+    orders = [study.draw(0, "order", rounds) for rounds in range(3)]
+    assert len(set(orders)) == 3
+    first, second = (snapshot(study.starting_point("ticket", {}, trial, 0)) for trial in (0, 1))
+    assert not torch.equal(first["fc1.weight"], second["fc1.weight"])
+    table = run_study(small_study, seeds=2, rounds=1)
+    early = table[table["moment"] == "early stop"]
+    assert (early.groupby(["kind", "round"])["valid_loss"].nunique() == 2).all()
+
+
+def test_global_random_state_has_no_influence(small_study, monkeypatch):
+    torch.manual_seed(1)
+    first = run_study(small_study, rounds=1)
+    monkeypatch.setattr(sweep, "CACHE", small_study / "other_cache")
+    torch.manual_seed(2)
+    pd.testing.assert_frame_equal(run_study(small_study, rounds=1), first)
+
+
+def test_early_stop_row_is_the_test_accuracy_of_the_kept_network(small_study, monkeypatch):
+    seen = []
+
+    def spy(*arguments, **options):
+        seen.append(fit_masked(*arguments, **options))
+        return seen[-1]
+
+    monkeypatch.setattr(study, "fit_masked", spy)
+    monkeypatch.setattr(study, "EVALUATE_EVERY", 10)
+    monkeypatch.setattr(study, "LEARNING_RATE", 0.01)
+    model = study.starting_point("ticket", {}, 0, 0)
+    kept = copy.deepcopy(model)
+    rows = study.train(
+        model, "ticket", 0, 0, 0, iterations=150, dataset="fashion-mnist", device="cpu"
+    )
+    data = study.load_data("fashion-mnist", seed=study.draw(0, "split"))
+    (history, best), early, end = seen[0], rows[0], rows[1]
+    assert early["iteration"] == early_stop(history) < 150
+    assert early["test_accuracy"] == evaluate(weight_rewinding(kept, best), data.test).accuracy
+    assert end["iteration"] == 150
+    assert end["test_accuracy"] == evaluate(model, data.test).accuracy
+    assert end["train_accuracy"] == evaluate(model, data.train).accuracy
+
+
+@pytest.mark.filterwarnings("ignore:Exception while loading results")
+def test_damaged_tickets_are_trained_again(small_study):
+    first = run_study(small_study)
+    for path in (small_study / "cache").rglob("output.pkl"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    pd.testing.assert_frame_equal(run_study(small_study), first)
+
+
+def kept(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("output.pkl")}
+
+
+COMMAND = """
+from pathlib import Path
+from prunelab import sweep
+from tests import test_lottery
+
+test_lottery.study.load_data = test_lottery.few_images
+sweep.run("lottery_tickets", seeds=1, rounds=2, iterations=60, results=Path("results"))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process groups on this system")
+def test_killed_study_goes_on_to_the_same_table(small_study, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("killed")
+    command = [sys.executable, "-c", COMMAND]
+    variables = environment(PRUNELAB_CACHE=str(folder / "cache"), PYTHONPATH=str(sweep.ROOT))
+    process = subprocess.Popen(command, cwd=folder, env=variables, start_new_session=True)
+    try:
+        wait_until(lambda: len(kept(folder / "cache")) >= 4, process)
+    finally:
+        stop_hard(process)
+    before = kept(folder / "cache")
+    assert not (folder / "results").exists()
+
+    subprocess.run(command, cwd=folder, env=variables, check=True)
+    after = kept(folder / "cache")
+    assert before.items() <= after.items()
+    run_study(small_study, iterations=60)
+    assert len(before) < len(after) == len(kept(small_study / "cache"))
+    killed, whole = (
+        (path / "lottery_tickets.csv").read_bytes() for path in (folder / "results", small_study)
+    )
+    assert killed == whole
