@@ -63,7 +63,8 @@ RESULT = {
 }
 """What a cut gives: sizes; seconds to plan and cut, and of a forward pass on one image before and
 after; whether a forward pass and a training step work, or what stops them; the distance of the
-outputs to what they should be, and to those of the whole network, relative to the largest."""
+outputs to what they should be, and to those of the whole network, relative to the largest. Each
+tool has a process of its own, so compare the two latencies of a row, not those of two tools."""
 
 
 def grid(seeds: int) -> list[dict]:
