@@ -170,8 +170,8 @@ def prune_network(
 def channel_groups(model: nn.Module, example_inputs) -> pd.DataFrame:
     """What must go together: a row for each group and each layer it touches.
 
-    A *unit* is a set of channels that can only be removed together; a *group* is all units that
-    share a layer. Half of every group is cut on trial, to find out what can't go.
+    A *unit* is a set of channels that can only be removed together; a *group* is all units side
+    by side on one axis of a layer. Half of every group is cut on trial, to find out what can't go.
 
     Args:
         model, example_inputs: as in `prune_channels`.

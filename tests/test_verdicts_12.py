@@ -115,3 +115,13 @@ def test_networks_without_filters_are_faster(network, ratio, batch):
 def test_zeros_in_full_tensors_save_no_time(network, ratio, batch, variant):
     low, _ = interval(speedups(network, ratio, batch, variant))
     assert low < 1.01
+
+
+def test_at_equal_macs_filters_are_behind_at_half_and_not_at_three_quarters():
+    macs = "weights, equal MACs"
+    for method in ("fine-tune", "LR rewinding"):
+        _, high = difference("half_convnet", 0.5, (FILTERS, method), (macs, method))
+        assert high < 0
+        low, high = difference("half_convnet", 0.75, (FILTERS, method), (macs, method))
+        assert high > 0
+        assert (low > 0) == (method == "fine-tune")
