@@ -42,7 +42,7 @@ CLAIMS = {
     "12 drop": Claim("12", "filters cost more than weights", "points more, not retrained", 0.0),
     "12 weights": Claim("12", "90 % sparsity is recoverable", "points lost", 1.0, above=False),
     "12 tuning": Claim(
-        "12", "half the filters need careful tuning", "points, best over plain", 1.0
+        "12", "half the filters need careful tuning", "points over fine-tuning", 1.0
     ),
     "12 rewind": Claim("12", "weights want rewinding", "points over LR rewinding", 0.0),
     "12 teacher": Claim("12", "filters want a teacher", "points over LR rewinding", 0.0),

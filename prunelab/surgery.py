@@ -248,7 +248,7 @@ def load_network(original: nn.Module, path: Path | str) -> nn.Module:
 
 
 class Group(NamedTuple):
-    """Units that share a layer, and how many channels of one layer a unit has."""
+    """Units side by side on one axis of a layer, and how many channels a unit has there."""
 
     units: Tensor
     channels_per_unit: set[int]
@@ -303,7 +303,7 @@ class ChannelPlan:
         return self.unit[self.axes[weight][dim]]
 
     def groups(self) -> list[Group]:
-        """The units that may go, together with those they share a layer with."""
+        """The units that may go, together with those beside them on one axis of a layer."""
         may_go = ~self._mask(list(self.stays))
         free = [units[may_go[units]] for units in (self.units(*written) for written in self.writes)]
         free = [units for units in free if len(units)]

@@ -10,6 +10,7 @@ from torch import nn
 from prunelab.batchnorm import recalibrate_bn
 from prunelab.data import load_data
 from prunelab.finetuning import learning_rate_rewinding
+from prunelab.lottery import random_masks
 from prunelab.pruning import apply_global_pruning, get_masks
 from prunelab.rewinding import error_barrier, reinitialize, weight_rewinding
 from prunelab.studies.original import BUILD, STEPS, moment, networks, weights_on_the_way
@@ -90,17 +91,8 @@ def starting_point(network: str, states: dict, density: float, method: str, seed
     elif method == "random reinit":
         reinitialize(model, seed=1000 + seed)
     elif method == "random mask":
-        weight_rewinding(model, states["start"], shuffled(get_masks(model), seed))
+        weight_rewinding(model, states["start"], random_masks(get_masks(model), seed))
     return model
-
-
-def shuffled(masks: dict, seed: int) -> dict:
-    """Masks with the same number of weights in every layer, at random places."""
-    generator = torch.Generator().manual_seed(seed)
-    return {
-        name: mask.flatten()[torch.randperm(mask.numel(), generator=generator)].view_as(mask)
-        for name, mask in masks.items()
-    }
 
 
 def schedule(model: nn.Module, method: str, learning_rate: float, steps: int, original_steps: int):
