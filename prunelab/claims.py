@@ -1,4 +1,4 @@
-"""The guide's claims beside what the recorded studies say: the table of notebook 00.
+"""Claims beside what the recorded studies say: the guide's (notebook 00) and of tickets (11).
 
 Every number and every verdict is computed from `data/results`. A claim is about one number; it
 holds where the 95 % interval lies on the claimed side of a bound, does not hold where it lies on
@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from prunelab.data import DATA_DIR
 from prunelab.intervals import mean_interval, paired_difference
 from prunelab.studies import recovery_speed, regularization, structured, structured_cost
 from prunelab.sweep import load_results
@@ -87,6 +88,45 @@ def verdict(claim: Claim, low: float, high: float) -> str:
     if not low < high or low <= claim.bound <= high:
         return "cannot be told"
     return "holds" if (low > claim.bound) == claim.above else "does not hold"
+
+
+def ticket_claims(table: pd.DataFrame) -> pd.DataFrame:
+    """What Frankle & Carbin (2019) say of LeNet-300-100 on MNIST, beside our own trials.
+
+    Two runs of a trial are compared at their early stops. Of the iterations it is the ratio (the
+    second's to the first's, so 2 is twice as early; a mean of logarithms), of test accuracy the
+    difference in points.
+
+    Args:
+        table: the study `lottery_tickets`.
+
+    Returns:
+        The columns `claim`, `quantity` ("early stop" or "test accuracy"), `published`, `mean`,
+        `low`, `high`, and `agrees`: "yes" where the 95 % interval lies on the claimed side of no
+        effect, "no" where it lies on the other, else "cannot be told".
+    """
+    published = pd.read_csv(DATA_DIR / "published" / "frankle2019_lenet300.csv")
+    runs = table[(table["moment"] == "early stop") & (table["replicate"] == 0)]
+    values = {
+        "early stop": -np.log(runs["iteration"]),
+        "test accuracy": 100 * runs["test_accuracy"],
+    }
+    runs = runs.assign(run=runs["kind"] + runs["round"].astype(str), all="", **values)
+    rows = []
+    for said in published.itertuples():
+        two = (f"{said.kind}{said.round}", f"{said.against}{said.against_round}")
+        (effect,) = paired_difference(runs, ["all"], said.quantity, "run", *two).itertuples()
+        claim = Claim("11", said.claim, said.quantity, 0.0, said.above)
+        row = {"claim": said.claim, "quantity": said.quantity, "published": said.published}
+        row |= {"mean": effect.mean, "low": effect.low, "high": effect.high}
+        rows.append(row | {"agrees": AGREES[verdict(claim, effect.low, effect.high)]})
+    ours = pd.DataFrame(rows)
+    ratios = ours["quantity"] == "early stop"
+    ours.loc[ratios, ["mean", "low", "high"]] = np.exp(ours.loc[ratios, ["mean", "low", "high"]])
+    return ours
+
+
+AGREES = {"holds": "yes", "does not hold": "no", "cannot be told": "cannot be told"}
 
 
 def _effects() -> Iterator[tuple[str, pd.DataFrame]]:

@@ -109,6 +109,29 @@ def images(split, classes: tuple[str, ...]) -> Picture:
         return Picture(figure, "One Fashion-MNIST image of each class: " + ", ".join(classes) + ".")
 
 
+def pixel_maps(maps: dict, title: str) -> Picture:
+    """A number for every pixel of an image, one panel a map, all on one scale from 0.
+
+    Args:
+        maps: tensors `[height, width]` by the words above them.
+        title: what the numbers are.
+    """
+    highest = max(float(values.max()) for values in maps.values())
+    with _canvas(columns=len(maps), width=6.4, height=2.4) as (figure, (panels,)):
+        for ax, (name, values) in zip(panels, maps.items(), strict=True):
+            shown = ax.imshow(np.asarray(values), cmap="viridis", vmin=0, vmax=highest)
+            ax.set_title(name, loc="center")
+            ax.set_axis_off()
+        figure.colorbar(shown, ax=list(panels), shrink=0.8)
+        figure.suptitle(title, x=0.01, ha="left", size=10)
+        seen = [
+            f"{name} {float(values.float().mean()):.1f} on average, "
+            f"{int((values == 0).sum())} pixels at 0"
+            for name, values in maps.items()
+        ]
+        return Picture(figure, f"{title} {'; '.join(seen)}.")
+
+
 def training_curves(history: pd.DataFrame) -> Picture:
     """Loss and accuracy against training steps, from the table that `fit` returns."""
     with _canvas(columns=2, height=2.8) as (figure, (panels,)):
@@ -721,6 +744,45 @@ def ticket_curves(table: pd.DataFrame, title: str = "") -> Picture:
             figure,
             f"{title} Test accuracy against training iterations. At the end: {seen}. Bands reach "
             f"from the lowest to the highest of {table['seed'].nunique()} trials.",
+        )
+
+
+def ticket_race(table: pd.DataFrame, density: float) -> Picture:
+    """Test accuracy while training at one density: ticket, random reinit, and the dense network.
+
+    The axes are the same at every density. A mark stands at the mean early stop.
+
+    Args:
+        table: the study `lottery_tickets`.
+        density: one that has curves; the nearest is taken.
+
+    Source: Frankle & Carbin (2019), arXiv:1803.03635, figure 3.
+    """
+    curves = table[table["moment"] == "curve"]
+    stops = table[table["moment"] == "early stop"]
+    round_, kept = curves.loc[(curves["density"] - density).abs().idxmin(), ["round", "density"]]
+    runners = ("ticket", "random reinit", "dense")
+    here = curves[(curves["round"] == round_) & (round_ > 0) & curves["kind"].isin(runners)]
+    lines = dict(list(here.groupby("kind", sort=False))) | {"dense": curves[curves["round"] == 0]}
+    late = curves.loc[curves["iteration"] >= 0.03 * curves["iteration"].max(), "test_accuracy"]
+    seen = []
+    with _canvas(width=6.4, height=3.8) as (figure, ((ax,),)):
+        for name, rows in lines.items():
+            i = runners.index(name)
+            _range_line(ax, "iteration", rows, "test_accuracy", i, name, marker="")
+            runs = stops.merge(rows[["kind", "round"]].drop_duplicates())
+            stop, accuracy = runs["iteration"].mean(), runs["test_accuracy"].mean()
+            ax.plot(stop, accuracy, color=COLORS[i], marker=MARKERS[i], markersize=8)
+            seen.append(f"{name} after {stop:,.0f} iterations with {accuracy:.1%}")
+        ax.set_ylim(late.min(), late.max() + 0.002)
+        ax.yaxis.set_major_formatter(_percent)
+        title = f"{kept:.1%} of the weights kept."
+        ax.set(xlabel="training iterations", ylabel="test accuracy", title=title)
+        _legend(ax)
+        return Picture(
+            figure,
+            f"{title} Test accuracy against training iterations, mean and range of "
+            f"{table['seed'].nunique()} trials. Early stop: {'; '.join(seen)}.",
         )
 
 

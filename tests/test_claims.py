@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from prunelab.claims import CLAIMS, Claim, claims, verdict
+from prunelab.claims import CLAIMS, Claim, claims, ticket_claims, verdict
 from prunelab.sweep import load_results
 
 
@@ -61,3 +61,43 @@ def test_speed_is_a_ratio_of_seconds(table):
     product = (seconds["labels"] / seconds["distillation"]).prod()
     row = table[(table["notebook"] == "02") & (table["setting"] == "lenet300, 0.95")].iloc[0]
     assert row["mean"] == pytest.approx(product ** (1 / 5))
+
+
+def ticket_runs(**dense) -> pd.DataFrame:
+    """Trials in which every run stops at 100 to 104 with 80 to 84 %, but the dense network."""
+    kinds = {"ticket": range(22), "random reinit": range(1, 22), "random mask": range(1, 22)}
+    kinds["one-shot ticket"] = (1, 3, 7, 12)
+    rows = [
+        {"kind": kind, "round": round_, "seed": seed, "replicate": 0, "moment": moment}
+        | {"iteration": 100.0 + seed, "test_accuracy": 0.8 + seed / 100}
+        for kind, rounds in kinds.items()
+        for round_ in rounds
+        for seed in range(5)
+        for moment in ("early stop", "end")
+    ]
+    table = pd.DataFrame(rows)
+    noise = table["seed"].map({0: 0.99, 1: 1.01, 2: 1.0, 3: 0.98, 4: 1.02})
+    for column, value in dense.items():
+        table.loc[table["round"] == 0, column] = (value * noise)[table["round"] == 0]
+    return table
+
+
+def test_a_ticket_that_stops_at_half_the_iterations_is_twice_as_early():
+    table = ticket_claims(ticket_runs(iteration=204.0)).set_index("claim")
+    row = table.loc["21.1 % kept: ticket stops sooner than dense"]
+    assert row["mean"] == pytest.approx(2, rel=0.01)
+    assert 1.9 < row["low"] < row["mean"] < row["high"] < 2.1
+    assert row["agrees"] == "yes"
+
+
+def test_a_ticket_behind_the_dense_network_disagrees_where_it_should_be_ahead():
+    table = ticket_claims(ticket_runs(test_accuracy=0.9)).set_index("claim")
+    ahead, behind = "13.5 % kept: ticket beats dense", "2.9 % kept: ticket below dense"
+    assert table.loc[ahead, "mean"] == pytest.approx(-8)
+    assert (table.loc[ahead, "agrees"], table.loc[behind, "agrees"]) == ("no", "yes")
+
+
+def test_equal_runs_tell_nothing():
+    table = ticket_claims(ticket_runs(test_accuracy=0.82)).set_index("claim")
+    assert table.loc["21.1 % kept: ticket beats random reinit", "agrees"] == "cannot be told"
+    assert table.loc["7.0 % kept: one-shot ticket beats dense", "agrees"] == "cannot be told"

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from prunelab import figures
 from prunelab.models import lenet300
@@ -155,6 +156,15 @@ def draw_ticket_curves(network, data):
     return figures.ticket_curves(tickets(), "A title.")
 
 
+def draw_ticket_race(network, data):
+    return figures.ticket_race(tickets(), density=0.5)
+
+
+def draw_pixel_maps(network, data):
+    weight = network.fc1.weight.detach().abs()
+    return figures.pixel_maps({"a": weight[0].view(28, 28), "b": torch.zeros(28, 28)}, "A title.")
+
+
 DRAWINGS = [value for name, value in dict(globals()).items() if name.startswith("draw_")]
 
 
@@ -226,6 +236,25 @@ def test_caption_gives_the_mean_of_the_sparsest_tickets(network, data):
     table.loc[at, "test_accuracy"] = [0.5, 0.6, 0.7] * 2
     caption = figures.tickets_against_density(table, ("ticket",), ("last_accuracy",)).caption
     assert "with 21.0% kept: ticket 0.6." in caption
+
+
+def test_a_race_is_run_at_the_nearest_density_that_has_curves():
+    table = tickets()
+    stops = (table["moment"] == "early stop") & (table["round"] == 3)
+    table.loc[stops & (table["kind"] == "ticket"), "iteration"] = [200] * 6
+    caption = figures.ticket_race(table, density=0.45).caption
+    assert caption.startswith("51.2% of the weights kept.")
+    assert "ticket after 200 iterations" in caption
+    assert "dense after 50 iterations" in caption
+
+
+def test_a_race_of_the_dense_network_is_one_line(network, data):
+    caption = figures.ticket_race(tickets(), density=1.0).caption
+    assert caption.count("iterations with") == caption.count("dense after") == 1
+
+
+def test_pixel_maps_count_the_pixels_at_zero(network, data):
+    assert "b 0.0 on average, 784 pixels at 0" in draw_pixel_maps(network, data).caption
 
 
 def test_colors_stay_apart_in_gray():
