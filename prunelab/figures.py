@@ -874,6 +874,8 @@ _percent = FuncFormatter(lambda value, _: f"{100 * value:g} %")
 def _interval_line(ax: Axes, x: pd.Series, rows: pd.DataFrame, i: int, label: str) -> None:
     ax.plot(x, rows["mean"], color=COLORS[i], marker=MARKERS[i], label=label)
     ax.fill_between(x, rows["low"], rows["high"], color=COLORS[i], alpha=0.2, linewidth=0)
+    if len(rows) == 1:  # a band has no width there
+        ax.vlines(x, rows["low"], rows["high"], color=COLORS[i])
 
 
 def _range_line(

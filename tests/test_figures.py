@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.collections import LineCollection
 
 from prunelab import figures
 from prunelab.models import lenet300
@@ -181,6 +182,18 @@ def test_zoo_names_what_fails_and_what_gains_most(network, data):
     assert "torch-pruning fails on b." in caption
     assert "prunelab fails" not in caption
     assert re.search(r"[5-9]\d% \([ab]\) to [5-9]\d% \([ab]\) of the time", caption)
+
+
+def test_interval_of_a_line_of_one_point_is_a_bar():
+    table = pd.DataFrame({"kind": "a", "steps": 0, "seed": range(3), "y": [0.1, 0.2, 0.3]})
+    bars = [
+        segment[:, 1].tolist()
+        for collection in figures.measured(table, "steps", "y", "kind")._figure.axes[0].collections
+        if isinstance(collection, LineCollection)
+        for segment in collection.get_segments()
+    ]
+    half_width = 4.302653 * 0.1 / 3**0.5
+    assert bars == [pytest.approx([0.2 - half_width, 0.2 + half_width])]
 
 
 def test_every_public_figure_is_tested():
