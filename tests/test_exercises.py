@@ -42,6 +42,56 @@ def shares_of_all(targets):
     return [t - b for t, b in zip(targets, [0.0, *targets[:-1]], strict=True)]
 
 
+def mask_after_round(weight, mask, rate, magnitude=torch.abs):
+    candidates = mask.flatten().nonzero().flatten()
+    order = magnitude(weight.flatten()[candidates]).argsort(stable=True)
+    new = mask.flatten().clone()
+    new[candidates[order[: round(rate * len(candidates))]]] = False
+    return new.view_as(mask)
+
+
+def mask_by_threshold(weight, mask, rate):
+    """Right but for ties: it takes all equals."""
+    kept = weight[mask].abs()
+    return mask & (weight.abs() > kept.kthvalue(round(rate * len(kept))).values)
+
+
+def mask_from_threshold(weight, mask, rate):
+    """Right but for ties: it takes none of the equals."""
+    kept = weight[mask].abs()
+    return mask & (weight.abs() >= kept.kthvalue(1 + round(rate * len(kept))).values)
+
+
+def share_of_all_weights(weight, mask, rate):
+    return mask_after_round(weight, mask, rate * mask.numel() / int(mask.sum()))
+
+
+def pruned_weights_ranked(weight, mask, rate):
+    count = round(rate * int(mask.sum()))
+    return mask & exact_mask(weight * mask, count / mask.numel())
+
+
+def revived(weight, mask, rate):
+    return mask_by_threshold(weight, mask, rate) | (~mask & (weight.abs() > 0.5))
+
+
+def early_stop(history, column="valid_loss", best="idxmin"):
+    row = history.loc[getattr(history[column], best)()]
+    return row["iteration"], row["test_accuracy"]
+
+
+def last_of_equals(history):
+    return early_stop(history[::-1])
+
+
+def first_rise(history):
+    return early_stop(history[history["valid_loss"].diff().gt(0).cumsum() == 0])
+
+
+def own_magnitudes(initial, trained, mask, fresh):
+    return fresh * exact_mask(fresh, 1 - mask.double().mean().item())
+
+
 RIGHT = {
     "00.1": lambda sparsity: 1 / (1 - sparsity),
     "00.2": half_width,
@@ -70,6 +120,9 @@ RIGHT = {
         w - lr * strength * math.copysign(1, w),
         w - lr * strength * w,
     ),
+    "11.1": mask_after_round,
+    "11.2": early_stop,
+    "11.3": lambda initial, trained, mask, fresh: fresh * mask,
     "12.1": lambda ratio: 1 - (1 - ratio) ** 2,
     "12.2": 16,
 }
@@ -116,6 +169,42 @@ MISUNDERSTOOD = [
     ("09.1", 50, "fewest"),
     ("09.2", lambda x: (x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)), "unbiased"),
     ("09.2", lambda x: (x.mean(0), x.var(0)), "One number a channel"),
+    ("11.1", share_of_all_weights, "share of all weights"),
+    ("11.1", lambda *given: mask_after_round(*given, magnitude=torch.neg), "larger in magnitude"),
+    ("11.1", lambda *given: mask_after_round(*given, magnitude=torch.clone), "most negative"),
+    ("11.1", mask_by_threshold, "all equals"),
+    ("11.1", mask_from_threshold, "all equals or none"),
+    ("11.1", revived, "is back"),
+    ("11.1", lambda *given: ~mask_after_round(*given), "inverted"),
+    ("11.1", pruned_weights_ranked, "but those still there"),
+    ("11.1", lambda weight, mask, rate: mask_after_round(weight, mask, 1 - rate), "that goes"),
+    ("11.1", lambda weight, *rest: weight * mask_after_round(weight, *rest), "True and False"),
+    ("11.1", lambda weight, mask, rate: mask_after_round(weight, mask, 5 / 29), "5 go"),
+    ("11.2", lambda history: early_stop(history, "test_accuracy", "idxmax"), "must not choose"),
+    ("11.2", lambda history: (400, history["test_accuracy"].max()), "must not choose"),
+    ("11.2", lambda history: early_stop(history[-1:]), "end of the training"),
+    ("11.2", lambda history: early_stop(history, "valid_accuracy", "idxmax"), "loss decides"),
+    ("11.2", lambda history: early_stop(history, best="idxmax"), "loss is highest"),
+    ("11.2", lambda history: early_stop(history)[1], "Two numbers"),
+    ("11.2", last_of_equals, "earlier one"),
+    ("11.2", first_rise, "falls lower later"),
+    ("11.2", lambda history: (history["valid_loss"].idxmin(), 0.85), "place in the table"),
+    ("11.2", lambda history: (400, 0.5), "should be 400 and 0.85"),
+    (
+        "11.2",
+        lambda history: tuple(
+            history.loc[history["valid_loss"].argmin(), ["iteration", "test_accuracy"]]
+        ),
+        "no position",
+    ),
+    ("11.3", own_magnitudes, "own magnitudes"),
+    ("11.3", lambda initial, trained, mask, fresh: fresh, "dense"),
+    ("11.3", lambda initial, trained, mask, fresh: initial * mask, "ticket itself"),
+    ("11.3", lambda initial, trained, mask, fresh: trained * mask, "are trained"),
+    ("11.3", lambda initial, trained, mask, fresh: fresh * mask.flip(0), "not two"),
+    ("11.3", lambda initial, trained, mask, fresh: initial * mask.flip(0), "random mask"),
+    ("11.3", lambda initial, trained, mask, fresh: fresh[mask], "(6, 8)"),
+    ("11.3", lambda initial, trained, mask, fresh: mask.float(), "not the new ones"),
     ("12.1", lambda ratio: (1 - ratio) ** 2, "density"),
     ("12.1", lambda ratio: ratio, "fewer channels"),
     ("12.1", lambda ratio: 2 * ratio, "should be"),
