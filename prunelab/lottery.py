@@ -4,6 +4,7 @@ Thousands of runs of one small network need a loop of their own: `fit_masked` do
 `training.fit` does, for masked fully connected networks, at a fraction of the time.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import pandas as pd
@@ -16,6 +17,7 @@ from prunelab.pruning import (
     apply_global_pruning,
     effective_weight,
     kept_weights,
+    lowest,
     prunable_layers,
 )
 from prunelab.rewinding import State, snapshot, weight_rewinding
@@ -281,6 +283,53 @@ def living_units(masks: list[Tensor]) -> list[Tensor]:
     for mask in reversed(masks):
         alive.insert(0, mask[alive[0]].any(dim=0))
     return alive
+
+
+SUPERMASK_SCORES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "large final": lambda initial, trained: trained.abs(),
+    "large final, same sign": lambda initial, trained: initial.sign() * trained,
+    "magnitude increase": lambda initial, trained: trained.abs() - initial.abs(),
+}
+
+
+def supermask(
+    initial: State,
+    trained: State,
+    masks: State,
+    criterion: str = "large final, same sign",
+) -> State:
+    r"""Masks that make a network good before it is trained, from what training did to it.
+
+    $$s_i = |w_{T,i}|, \qquad s_i = \operatorname{sign}(w_{0,i})\, w_{T,i}, \qquad
+    s_i = |w_{T,i}| - |w_{0,i}| \tag{11.4}$$
+
+    for "large final", "large final, same sign" and "magnitude increase", with weights $w_0$ before
+    and $w_T$ after training. Equation (1.2) prunes the lowest of each layer. The authors score all
+    weights that changed their sign 0; here, where any of them are kept, it is the smallest.
+
+    Args:
+        initial, trained: a `snapshot` before and after training.
+        masks: by layer name; of each layer as many weights are kept as here.
+        criterion: one of the three.
+
+    Returns:
+        A mask for each of `masks`, True where a weight is kept.
+
+    Raises:
+        ValueError: an unknown criterion.
+
+    Source: Zhou et al. (2019), arXiv:1905.01067.
+    """
+    if criterion not in SUPERMASK_SCORES:
+        known = ", ".join(map(repr, SUPERMASK_SCORES))
+        raise ValueError(f"criterion={criterion!r} is unknown; choose one of {known}")
+    chosen = {}
+    for name, mask in masks.items():
+        before, after = initial[f"{name}.weight"], trained[f"{name}.weight"]
+        scores = SUPERMASK_SCORES[criterion](before, after).flatten()
+        pruned = lowest(scores, int((~mask).sum()))
+        chosen[name] = ~pruned.view_as(mask)
+    return chosen
 
 
 def _linear_layers(model: nn.Module) -> list[nn.Linear]:

@@ -24,11 +24,11 @@ DENSITIES = {"half_convnet": 0.2, "lenet300": 0.05}
 SHARES = {
     "half_convnet": {
         "dense": (0, 0.025, 0.1),
-        "ticket": (0, 0.01, 0.025, 0.1),
+        "ticket": (0, 0.025, 0.1),
         "random mask": (0,),
         "random reinit": (0,),
     },
-    "lenet300": {"dense": (0, 0.1), "ticket": (0, 0.1), "random mask": (0,)},
+    "lenet300": {"dense": (0,), "ticket": (0,), "random mask": (0,)},
 }
 """Shares of the training after which the copies start, by network and kind."""
 
