@@ -295,7 +295,7 @@ SUPERMASK_SCORES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 def supermask(
     initial: State,
     trained: State,
-    masks: State,
+    keep: dict[str, int],
     criterion: str = "large final, same sign",
 ) -> State:
     r"""Masks that make a network good before it is trained, from what training did to it.
@@ -309,27 +309,29 @@ def supermask(
 
     Args:
         initial, trained: a `snapshot` before and after training.
-        masks: by layer name; of each layer as many weights are kept as here.
+        keep: how many weights to keep of each layer, by its name.
         criterion: one of the three.
 
     Returns:
-        A mask for each of `masks`, True where a weight is kept.
+        A mask for each layer in `keep`, True where a weight is kept.
 
     Raises:
-        ValueError: an unknown criterion.
+        ValueError: an unknown criterion, or more weights than the layer has.
 
     Source: Zhou et al. (2019), arXiv:1905.01067.
     """
     if criterion not in SUPERMASK_SCORES:
         known = ", ".join(map(repr, SUPERMASK_SCORES))
         raise ValueError(f"criterion={criterion!r} is unknown; choose one of {known}")
-    chosen = {}
-    for name, mask in masks.items():
-        before, after = initial[f"{name}.weight"], trained[f"{name}.weight"]
-        scores = SUPERMASK_SCORES[criterion](before, after).flatten()
-        pruned = lowest(scores, int((~mask).sum()))
-        chosen[name] = ~pruned.view_as(mask)
-    return chosen
+    masks = {}
+    for name, count in keep.items():
+        scores = SUPERMASK_SCORES[criterion](initial[f"{name}.weight"], trained[f"{name}.weight"])
+        if not 0 <= count <= scores.numel():
+            raise ValueError(
+                f"keep[{name!r}]={count} must be from 0 to its {scores.numel()} weights"
+            )
+        masks[name] = ~lowest(scores.flatten(), scores.numel() - count).view_as(scores)
+    return masks
 
 
 def _linear_layers(model: nn.Module) -> list[nn.Linear]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from prunelab.data import Data, load_data
-from prunelab.lottery import early_stop, fit_masked, prune_round, random_masks, supermask
+from prunelab.lottery import early_stop, fit_masked, random_masks, supermask
 from prunelab.models import lenet300
 from prunelab.pruning import kept_weights, prunable_layers
 from prunelab.rewinding import State, snapshot, weight_rewinding
@@ -167,13 +167,17 @@ def measure_at(
 
 def masks_after(round: int, initial: State, trained: State, criterion: str, seed: int) -> State:
     """Masks by a criterion that keep of each layer what so many rounds of (11.1) leave."""
-    model = weight_rewinding(lenet300(), trained)
-    for _ in range(round):
-        prune_round(model, RATES)
-    masks = {name: kept_weights(layer) for name, layer in prunable_layers(model).items()}
     if criterion == "random":
-        return random_masks(masks, seed)
-    return supermask(initial, trained, masks, criterion)
+        return random_masks(masks_after(round, initial, trained, "large final", seed), seed)
+    return supermask(initial, trained, weights_left(round), criterion)
+
+
+def weights_left(rounds: int) -> dict[str, int]:
+    """Weights of each layer after a number of rounds of equation (11.1)."""
+    left = {name: layer.weight.numel() for name, layer in prunable_layers(lenet300()).items()}
+    for _ in range(rounds):
+        left = {name: count - round(RATES[name] * count) for name, count in left.items()}
+    return left
 
 
 def kept_values(values: str, initial: Tensor, fresh: Tensor) -> Tensor:
