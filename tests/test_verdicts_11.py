@@ -1,0 +1,123 @@
+"""The verdicts of notebook 11, recomputed from the recorded tables."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from prunelab import figures
+from prunelab.sweep import RESULTS
+
+ROUNDS = range(22)
+WEIGHTS = {"fc1": 784 * 300, "fc2": 300 * 100, "fc3": 100 * 10}
+RATES = {"fc1": 0.2, "fc2": 0.2, "fc3": 0.1}
+
+
+@pytest.fixture(scope="module")
+def runs() -> pd.DataFrame:
+    return pd.read_csv(RESULTS / "lottery_tickets.csv")
+
+
+@pytest.fixture(scope="module")
+def stops(runs) -> pd.DataFrame:
+    return runs[runs["moment"] == "early stop"].set_index(["kind", "round", "seed"]).sort_index()
+
+
+def interval(values: pd.Series) -> tuple[float, float]:
+    assert len(values) == 5
+    return stats.t.interval(0.95, 4, values.mean(), stats.sem(values))
+
+
+def points(stops, kind: str, round_: int, against: str, against_round: int) -> pd.Series:
+    accuracy = 100 * stops["test_accuracy"]
+    return accuracy[kind, round_] - accuracy[against, against_round]
+
+
+def times_as_early(stops, kind: str, round_: int, against: str, against_round: int) -> pd.Series:
+    iteration = np.log(stops["iteration"])
+    return iteration[against, against_round] - iteration[kind, round_]
+
+
+def test_every_round_has_its_runs(stops):
+    assert len(stops) == 410
+    for kind in ("random reinit", "random mask"):
+        assert {(r, s) for r in ROUNDS[1:] for s in range(5)} == set(stops.loc[kind].index)
+    assert {(r, s) for r in ROUNDS for s in range(5)} == set(stops.loc["ticket"].index)
+
+
+def test_densities_are_those_of_the_rates(stops):
+    left = dict(WEIGHTS)
+    for round_ in ROUNDS:
+        density = sum(left.values()) / sum(WEIGHTS.values())
+        assert stops.xs(round_, level="round")["density"].to_numpy() == pytest.approx(density)
+        left = {name: n - round(RATES[name] * n) for name, n in left.items()}
+
+
+def test_one_shot_and_iterative_pruning_agree_after_one_round(stops):
+    columns = ["iteration", "test_accuracy"]
+    assert stops.loc["one-shot ticket", 1][columns].equals(stops.loc["ticket", 1][columns])
+
+
+@pytest.mark.parametrize("round_", range(3, 14))
+def test_tickets_stop_sooner_than_the_dense_network(stops, round_):
+    assert interval(times_as_early(stops, "ticket", round_, "ticket", 0))[0] > 0
+
+
+@pytest.mark.parametrize("round_", range(5, 16))
+def test_tickets_are_more_accurate_from_33_to_4_percent(stops, round_):
+    assert interval(points(stops, "ticket", round_, "ticket", 0))[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "first"), [("ticket", 20), ("random reinit", 14), ("random mask", 12)]
+)
+def test_where_each_kind_falls_behind(stops, kind, first):
+    behind = [r for r in ROUNDS[1:] if interval(points(stops, kind, r, "ticket", 0))[1] < 0]
+    assert behind == list(range(first, 22))
+
+
+@pytest.mark.parametrize("round_", range(4, 22))
+def test_tickets_stop_sooner_than_both_controls(stops, round_):
+    for control in ("random reinit", "random mask"):
+        assert interval(times_as_early(stops, "ticket", round_, control, round_))[0] > 0
+
+
+def test_accuracy_over_reinit_cannot_be_told_at_21_percent_but_at_7(stops):
+    low, high = interval(points(stops, "ticket", 7, "random reinit", 7))
+    assert low < 0 < high
+    assert interval(points(stops, "ticket", 12, "random reinit", 12))[0] > 0
+
+
+@pytest.mark.parametrize("round_", [12, 15, 18, 21])
+def test_pruning_in_rounds_beats_one_shot_at_low_density(stops, round_):
+    assert interval(points(stops, "ticket", round_, "one-shot ticket", round_))[0] > 0
+
+
+def test_sparse_controls_have_not_stopped_but_tickets_have(stops):
+    mean = stops["iteration"].groupby(level=["kind", "round"]).mean()
+    for control in ("random reinit", "random mask"):
+        assert (mean[control].loc[16:] > 13_000).all()
+    assert mean["ticket"].max() < 8_000
+
+
+def test_figure_4_draws_the_recorded_means_and_ranges(runs, stops):
+    picture = figures.tickets_against_density(runs, ("ticket", "random reinit"))
+    panels = picture._figure.axes
+    assert not plt.get_fignums()
+    for ax, column in zip(panels, ("iteration", "test_accuracy"), strict=True):
+        drawn = {line.get_label(): line.get_xydata() for line in ax.lines}
+        for kind in ("ticket", "random reinit"):
+            rows = stops.loc[[kind]] if kind == "ticket" else stops.loc[[kind, "ticket"]]
+            rows = rows[(rows.index.get_level_values("kind") == kind) | (rows["density"] == 1)]
+            mean = rows.groupby("density")[column].mean()
+            assert drawn[kind] == pytest.approx(np.column_stack([mean.index, mean.to_numpy()]))
+
+
+def test_figure_3_draws_the_recorded_curves(runs):
+    picture = figures.ticket_curves(runs)
+    curves = runs[(runs["moment"] == "curve") & (runs["kind"] == "ticket")]
+    drawn = picture._figure.axes[0].lines
+    for line, (_, rows) in zip(drawn, curves.groupby("round"), strict=False):
+        mean = rows.groupby("iteration")["test_accuracy"].mean()
+        assert line.get_ydata() == pytest.approx(mean.to_numpy())
