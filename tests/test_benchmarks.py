@@ -1,24 +1,34 @@
-"""The benchmark of channel surgery measures what it says, shown on a tiny network."""
+"""The benchmarks measure what they say, shown at a tiny size; no time is tested."""
 
+import copy
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from joblib import parallel_config
 
-from prunelab.models import small_convnet
+from prunelab.models import lenet300, small_convnet
+from prunelab.training import evaluate
 
-FILE = Path(__file__).parents[1] / "benchmarks" / "surgery.py"
+FOLDER = Path(__file__).parents[1] / "benchmarks"
 WIDTHS = (16, 32, 64)
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"benchmark_of_{name}", FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
 def surgery(monkeypatch):
-    spec = importlib.util.spec_from_file_location("benchmark_of_surgery", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load("surgery")
     image = torch.ones(1, 1, 28, 28)
     monkeypatch.setattr(module, "build", lambda model, seed: (small_convnet(seed=seed), image))
     return module
@@ -75,3 +85,69 @@ def test_tool_that_fails_is_told_in_the_table(surgery, monkeypatch):
 def test_first_round_is_a_warm_up(surgery):
     values = iter([100.0, 1.0, 2.0, 3.0])
     assert surgery.take_turns({"a": lambda: next(values)}, rounds=3)["a"].tolist() == [1.5, 2, 2.5]
+
+
+@pytest.fixture
+def lottery(monkeypatch):
+    module = load("lottery")
+    monkeypatch.setattr(module, "EVALUATE_EVERY", 2)
+    monkeypatch.setattr(module, "peak", lambda: 100.0)
+    return module
+
+
+@pytest.fixture
+def few_images(data):
+    return replace(data, train=data.train[:300], valid=data.valid[:100], test=data.test[:100])
+
+
+def test_bare_loop_and_fit_masked_do_the_same(lottery, few_images):
+    network = lottery.tickets(few_images, [2], iterations=5)[2]
+    bare, fast = copy.deepcopy(network), copy.deepcopy(network)
+    lottery.LOOPS["bare loop with validation and test"](bare, few_images, 20)
+    lottery.LOOPS["fit_masked with validation and test"](fast, few_images, 20)
+    for name, tensor in bare.state_dict().items():
+        torch.testing.assert_close(fast.state_dict()[name], tensor, atol=2e-5, rtol=0, msg=name)
+    assert lottery.evaluate_plainly(bare, few_images.valid) == pytest.approx(
+        evaluate(bare, few_images.valid)
+    )
+
+
+def test_costs_have_a_row_for_each_density(lottery, few_images):
+    networks = lottery.tickets(few_images, [0, 2], iterations=5)
+    measured = {n: lottery.measure(m, few_images, 2, rounds=1) for n, m in networks.items()}
+    table = lottery.costs(networks, measured)
+    assert table["pruned"].tolist() == [0, 2]
+    assert table["kept %"].tolist() == pytest.approx([100, 64.1], abs=0.1)
+    assert table["inputs"].tolist() == [784, 784]
+
+
+def test_ratios_are_taken_within_each_round(lottery):
+    times = {name: [1.0, 3.0, 8.0] for name in lottery.LOOPS} | {"fit_masked": [1.0, 1.0, 4.0]}
+    table = lottery.costs({0: lenet300(seed=0)}, {0: pd.DataFrame(times)})
+    assert table[["faster", "q25", "q75"]].iloc[0].tolist() == [2, 1.5, 2.5]
+    assert table[["naive %", "valid %", "valid+test %"]].iloc[0].tolist() == [0, 100, 100]
+
+
+def test_operations_of_an_iteration_are_counted(lottery):
+    forward, first = 2 * 60 * 266_200, 2 * 60 * 235_200
+    assert lottery.flops(lenet300(seed=0)) == 3 * forward - first == 67_608_000
+    times = pd.DataFrame({"bare loop": [2.0], "fit_masked": [1.0], "peak": [100.0]})
+    shares = lottery.use_of_the_processor(lenet300(seed=0), times)["share of peak %"]
+    assert shares.tolist() == pytest.approx([33.804, 67.608])
+
+
+def test_two_processes_are_compared_with_one(lottery, few_images):
+    with parallel_config(backend="threading"):
+        table = lottery.two_processes(2, rounds=1, data=few_images)
+    assert table["times"].item() == pytest.approx(
+        2 * table["alone s"].item() / table["side by side s"].item()
+    )
+
+
+def test_core_hours_are_trainings_times_iterations_times_the_mean(lottery):
+    measured = {n: pd.DataFrame({name: [t] for name in lottery.LOOPS}) for n, t in ((0, 1), (7, 2))}
+    table = lottery.core_hours(measured)
+    assert table["figure"].tolist() == ["4"] * 3 + ["3"] * 3
+    assert table["core-hours"].tolist() == pytest.approx(
+        [965 * 50_000 * 1.5e-3 / 3600] * 3 + [125 * 50_000 * 1.5e-3 / 3600] * 3
+    )
