@@ -19,6 +19,7 @@ from prunelab.lottery import (
     MaskedMLP,
     early_stop,
     fit_masked,
+    fit_together,
     living_units,
     prune_round,
     random_masks,
@@ -236,6 +237,49 @@ def test_no_validation_images_is_an_error(data):
         fit_masked(lenet300(seed=0), replace(data, valid=data.valid[:0]), iterations=1)
 
 
+def doubled(data: Data) -> Data:
+    splits = {name: getattr(data, name) for name in ("train", "valid", "test")}
+    return replace(data, **{n: replace(split, x=split.x.double()) for n, split in splits.items()})
+
+
+def test_networks_trained_together_are_those_trained_alone():
+    first, second = (doubled(few_images("fashion-mnist", seed)) for seed in (0, 1))
+    datas, seeds = [first, second, first], [3, 4, 3]
+    recipe = {"iterations": 40, "batch_size": 70, "eval_every": 15, "test_curve": True}
+    together = [masked_lenet(rounds, seed).double() for seed, rounds in enumerate((0, 7, 21))]
+    start = [snapshot(model) for model in together]
+    results = fit_together(together, datas, seeds=seeds, **recipe)
+    for i, (history, best) in enumerate(results):
+        alone = masked_lenet((0, 7, 21)[i], i).double()
+        expected = fit_masked(alone, datas[i], seed=seeds[i], **recipe)
+        pd.testing.assert_frame_equal(history, expected.history, rtol=1e-9)
+        torch.testing.assert_close(best, expected.best, atol=1e-9, rtol=0)
+        torch.testing.assert_close(snapshot(together[i]), snapshot(alone), atol=1e-9, rtol=0)
+        for name, mask in get_masks(together[i]).items():
+            frozen = snapshot(together[i])[f"{name}.weight"] == start[i][f"{name}.weight"]
+            assert frozen[~mask].all()
+
+
+def test_best_of_networks_trained_together_is_the_own_early_stop(data):
+    recipe = {"iterations": 150, "eval_every": 10, "lr": 0.02}
+    together = [masked_lenet(3), masked_lenet(12)]
+    results = fit_together(together, [data, data], seeds=[0, 1], **recipe)
+    stops = [early_stop(history) for history, _ in results]
+    assert stops[0] != stops[1]
+    for model, (history, best) in zip(together, results, strict=True):
+        last, lowest = history["valid_loss"].iloc[-1], history["valid_loss"].min()
+        assert evaluate(model, data.valid).loss == pytest.approx(last, abs=1e-6)
+        assert lowest < last
+        weight_rewinding(model, best)
+        assert evaluate(model, data.valid).loss == pytest.approx(lowest, abs=1e-6)
+
+
+def test_networks_trained_together_need_data_of_one_size(data):
+    models, other = [lenet300(seed=0), lenet300(seed=1)], replace(data, train=data.train[:1000])
+    with pytest.raises(ValueError, match=r"splits of 1000 and 2000 images; they must be equal"):
+        fit_together(models, [data, other], seeds=[0, 1], iterations=1)
+
+
 def test_random_masks_keep_as_many_elsewhere():
     masks = get_masks(masked_lenet(7))
     drawn = random_masks(masks, seed=0)
@@ -394,6 +438,44 @@ def test_early_stop_row_is_the_test_accuracy_of_the_kept_network(small_study, mo
     assert end["iteration"] == 150
     assert end["test_accuracy"] == evaluate(model, data.test).accuracy
     assert end["train_accuracy"] == evaluate(model, data.train).accuracy
+
+
+def test_rounds_trained_together_give_the_rows_of_runs_alone(small_study, monkeypatch):
+    """In double precision: rounding would grow from round to round, as in any two machines."""
+    start = study.starting_point
+    monkeypatch.setattr(study, "starting_point", lambda *which: start(*which).double())
+    monkeypatch.setattr(
+        study, "load_data", lambda *which, **seed: doubled(few_images(*which, **seed))
+    )
+    monkeypatch.setattr(study, "EVALUATE_EVERY", 15)
+    alone = study.grid(2, rounds=2, iterations=30)
+    together = [{**point, "trials": 2, "reinits": 1} for point in alone]
+    tables = [
+        pd.DataFrame([row for point in points for row in study.measure(**point)])
+        for points in (alone, together)
+    ]
+    pd.testing.assert_frame_equal(*tables, rtol=1e-9)
+
+
+def test_points_know_of_each_other_only_on_an_accelerator():
+    assert study.grid(2, rounds=1) == [
+        point for point in study.grid(3, rounds=1) if point["seed"] < 2
+    ]
+    on_device = study.grid(2, rounds=1, device="cuda")
+    assert all(point["trials"] == 2 and point["reinits"] == 1 for point in on_device)
+
+
+def test_a_round_is_trained_together_once(small_study, monkeypatch):
+    calls = []
+
+    def spy(*arguments, **options):
+        calls.append(len(arguments[0]))
+        return fit_together(*arguments, **options)
+
+    monkeypatch.setattr(study, "fit_together", spy)
+    for point in study.grid(2, rounds=2, iterations=5):
+        study.measure(**point, trials=2, reinits=1)
+    assert calls == [2, 2 * 5, 2 * 3]
 
 
 @pytest.mark.filterwarnings("ignore:Exception while loading results")

@@ -5,6 +5,9 @@ batches of 60, 5,000 validation images drawn anew in each trial, 20 % of a layer
 10 % of the output layer, evaluation every 100 iterations, early stop read afterwards. Where the
 paper says nothing: pixels are normalized by their mean and standard deviation, biases start at
 zero and are rewound, and the images of a round come in one order in all its runs.
+
+On an accelerator (`--device cuda`) all runs of a round, of all trials, are trained as one
+computation, once, by the first that needs it: there `--jobs` must be 1.
 """
 
 from collections.abc import Iterator
@@ -14,7 +17,14 @@ import numpy as np
 from torch import nn
 
 from prunelab.data import Data, load_data
-from prunelab.lottery import early_stop, fit_masked, prune_round, random_masks
+from prunelab.lottery import (
+    Trained,
+    early_stop,
+    fit_masked,
+    fit_together,
+    prune_round,
+    random_masks,
+)
 from prunelab.models import lenet300
 from prunelab.pruning import get_masks, kept_weights, prunable_layers
 from prunelab.rewinding import State, reinitialize, snapshot, weight_rewinding
@@ -48,6 +58,7 @@ def grid(
     device: str = "cpu",
 ) -> list[dict]:
     """One point a training. A ticket comes well after the one of the round before it."""
+    together = {} if device == "cpu" else {"trials": seeds, "reinits": reinits}
     return [
         {
             "kind": kind,
@@ -57,6 +68,7 @@ def grid(
             "iterations": iterations,
             "dataset": dataset,
             "device": device,
+            **together,
         }
         for round in range(rounds + 1)
         for kind, replicate in _kinds(round, reinits)
@@ -93,12 +105,13 @@ def density_after(rounds: int) -> float:
     return kept / total
 
 
-def measure(kind: str, replicate: int, **which) -> list[dict]:
+def measure(kind: str, replicate: int, seed: int, **which) -> list[dict]:
+    if "trials" in which:
+        return remember(train_round, **which)[0][kind, replicate, seed]
     if kind == "ticket":
-        return remember(train_ticket, **which)[0]
-    masks = one_shot_masks(**which) if kind.startswith("one-shot") else ticket_masks(**which)
-    model = starting_point(kind, masks, which["seed"], which["round"], replicate)
-    return train(model, kind=kind, replicate=replicate, **which)
+        return remember(train_ticket, seed=seed, **which)[0]
+    model = untrained(kind, replicate, seed=seed, **which)
+    return train(model, kind=kind, replicate=replicate, seed=seed, **which)
 
 
 def train_ticket(**which) -> tuple[list[dict], State, State]:
@@ -107,9 +120,49 @@ def train_ticket(**which) -> tuple[list[dict], State, State]:
     Args:
         which: `seed`, `round`, `iterations`, `dataset`, `device`.
     """
-    model = starting_point("ticket", ticket_masks(**which), which["seed"], which["round"])
+    model = untrained("ticket", **which)
     rows = train(model, kind="ticket", replicate=0, **which)
     return rows, get_masks(model), snapshot(model)
+
+
+def train_round(
+    round: int, iterations: int, dataset: str, device: str, trials: int, reinits: int
+) -> tuple[dict, dict]:
+    """Train all runs of a round together: the rows of each, and the ticket of each trial.
+
+    Returns:
+        Rows as `train` returns them, by kind, replicate and trial; masks and final weights of the
+        winning tickets, by trial.
+    """
+    which = {"round": round, "iterations": iterations, "dataset": dataset, "device": device}
+    own_data = [load_data(dataset, seed=draw(seed, "split")) for seed in range(trials)]
+    runs = [(*run, seed) for run in _kinds(round, reinits) for seed in range(trials)]
+    models = [
+        untrained(kind, replicate, seed=seed, trials=trials, reinits=reinits, **which).to(device)
+        for kind, replicate, seed in runs
+    ]
+    trained = fit_together(
+        models,
+        [own_data[seed] for *_, seed in runs],
+        seeds=[draw(seed, "order", round) for *_, seed in runs],
+        **_recipe(iterations, test_curve=round in CURVE_ROUNDS),
+    )
+    rows = {
+        run: measured(model, own_data[run[-1]], result, round, *run)
+        for run, model, result in zip(runs, models, trained, strict=True)
+    }
+    tickets = {
+        seed: (get_masks(model), snapshot(model))
+        for (kind, _, seed), model in zip(runs, models, strict=True)
+        if kind == "ticket"
+    }
+    return rows, tickets
+
+
+def untrained(kind: str, replicate: int = 0, **which) -> nn.Module:
+    """The network of a kind, masked by what was trained before."""
+    masks = one_shot_masks(**which) if kind.startswith("one-shot") else ticket_masks(**which)
+    return starting_point(kind, masks, which["seed"], which["round"], replicate)
 
 
 def ticket_masks(round: int, **which) -> State:
@@ -124,7 +177,11 @@ def one_shot_masks(round: int, **which) -> State:
 
 def pruned_masks(times: int, **which) -> State:
     """The masks after pruning the trained network of a round one or several times."""
-    _, masks, trained = remember(train_ticket, **which)
+    if "trials" in which:
+        seed = which.pop("seed")
+        masks, trained = remember(train_round, **which)[1][seed]
+    else:
+        _, masks, trained = remember(train_ticket, **which)
     model = weight_rewinding(lenet300(), trained, masks)
     for _ in range(times):
         prune_round(model, RATES)
@@ -154,17 +211,32 @@ def train(
 ) -> list[dict]:
     """Train a network in place to the end and measure it: at its early stop, and at the end."""
     data = load_data(dataset, seed=draw(seed, "split"))
-    with_curve = kind in WITH_CURVE and round in CURVE_ROUNDS
-    history, best = fit_masked(
-        model.to(device),
-        data,
-        iterations=iterations,
-        batch_size=BATCH_SIZE,
-        lr=LEARNING_RATE,
-        seed=draw(seed, "order", round),
-        eval_every=EVALUATE_EVERY,
-        test_curve=with_curve,
-    )
+    recipe = _recipe(iterations, test_curve=has_curve(kind, round))
+    trained = fit_masked(model.to(device), data, seed=draw(seed, "order", round), **recipe)
+    return measured(model, data, trained, round, kind, replicate, seed)
+
+
+def _recipe(iterations: int, test_curve: bool) -> dict:
+    return {
+        "iterations": iterations,
+        "batch_size": BATCH_SIZE,
+        "lr": LEARNING_RATE,
+        "eval_every": EVALUATE_EVERY,
+        "test_curve": test_curve,
+    }
+
+
+def measured(
+    model: nn.Module,
+    data: Data,
+    trained: Trained,
+    round: int,
+    kind: str,
+    replicate: int,
+    seed: int,
+) -> list[dict]:
+    """The rows of a network at the end of its training; it is left on the CPU."""
+    history, best = trained
     stop = early_stop(history)
     end = snapshot(model)
     at_end = accuracies(model, data, "test", "train")
@@ -175,11 +247,15 @@ def train(
     run["density"] = density(model)
     rows = [
         {**run, "moment": "early stop", **_row(history, stop), **at_stop},
-        {**run, "moment": "end", **_row(history, iterations), **at_end},
+        {**run, "moment": "end", **_row(history, history["iteration"].max()), **at_end},
     ]
-    if with_curve:
+    if has_curve(kind, round):
         rows += [{**run, "moment": "curve", **row} for row in history.to_dict("records")]
     return rows
+
+
+def has_curve(kind: str, round: int) -> bool:
+    return kind in WITH_CURVE and round in CURVE_ROUNDS
 
 
 def accuracies(model: nn.Module, data: Data, *splits: str) -> dict[str, float]:
