@@ -858,12 +858,24 @@ def _draw_lottery_tickets(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]:
         yield f"lottery_figure_4_{name}", picture
 
 
+def _draw_supermasks(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]:
+    for experiment, by, panel, title in (
+        ("masks", "criterion", "values", "LeNet-300-100 under a mask, never trained."),
+        ("signs", "values", None, "LeNet-300-100 trained from other values under one mask."),
+        ("zeros", "pruned", None, "LeNet-300-100 with pruned weights set to other values."),
+    ):
+        rows = table[table["experiment"] == experiment]
+        options = {"panel": panel, "scale": "density", "title": title}
+        yield f"supermasks_{experiment}", measured(rows, "density", "test_accuracy", by, **options)
+
+
 DRAWN = {
     "one_shot": _draw_one_shot,
     "permanence": _draw_permanence,
     "latency": _draw_latency,
     "zoo": _draw_zoo,
     "lottery_tickets": _draw_lottery_tickets,
+    "supermasks": _draw_supermasks,
 }
 """The studies that have figures of their own, with the functions that draw them."""
 

@@ -20,7 +20,7 @@ from prunelab.distillation import kd_loss
 from prunelab.finetuning import get_finetune_optimizer, learning_rate_rewinding
 from prunelab.gradual import sparsity_schedule
 from prunelab.intervals import mean_interval
-from prunelab.lottery import MaskedMLP, early_stop, prune_round
+from prunelab.lottery import MaskedMLP, early_stop, prune_round, supermask
 from prunelab.models import lenet300
 from prunelab.pruning import (
     apply_global_pruning,
@@ -424,6 +424,24 @@ def gradient_of_a_masked_network(data):
     steps = 1e-6 * np.eye(len(at))
     slopes = [(loss(at + step) - loss(at - step)) / 2e-6 for step in steps]
     np.testing.assert_allclose(network.parameters.grad.numpy(), slopes, atol=1e-8)
+
+
+@equation("11.4")
+def scores_of_supermasks(data):
+    before, after = RNG.normal(size=(2, 6, 9))
+    scores = {
+        "large final": [abs(after[i]) for i in np.ndindex(6, 9)],
+        "large final, same sign": [
+            after[i] if before[i] > 0 else -after[i] for i in np.ndindex(6, 9)
+        ],
+        "magnitude increase": [abs(after[i]) - abs(before[i]) for i in np.ndindex(6, 9)],
+    }
+    states = [{"a.weight": torch.tensor(w)} for w in (before, after)]
+    for criterion, values in scores.items():
+        for count in (0, 1, 20, 54):
+            highest = sorted(range(54), key=lambda i: values[i])[54 - count :]
+            mask = supermask(*states, {"a": count}, criterion)["a"].flatten()
+            assert set(mask.nonzero().flatten().tolist()) == set(highest)
 
 
 def documented_numbers() -> Iterator[tuple[str, str]]:

@@ -605,3 +605,11 @@ def test_networks_in_a_graph_are_no_obstacle(pruned, data):
     model, _ = pruned
     model.train()(data.train.x[:2])
     assert error_barrier(model, model, data.test, 1) == 0
+
+
+def test_a_weight_that_happens_to_be_zero_is_rewound():
+    model, start = lenet300(seed=0), snapshot(lenet300(seed=1))
+    with torch.no_grad():
+        model.fc1.weight[3, 5] = 0.0
+    weight_rewinding(model, start)
+    assert torch.equal(model.fc1.weight, start["fc1.weight"])

@@ -1,0 +1,430 @@
+"""Lottery tickets taken apart: every arm is what it says, and differs in that alone."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from prunelab import figures, sweep
+from prunelab.data import Data, load_data
+from prunelab.lottery import fit_masked, prune_round, supermask
+from prunelab.models import lenet300
+from prunelab.pruning import effective_weight, get_masks
+from prunelab.rewinding import snapshot, weight_rewinding
+from prunelab.studies import supermasks as study
+from prunelab.training import evaluate
+
+RATES = study.RATES
+LEFT = {
+    0: {"fc1": 235_200, "fc2": 30_000, "fc3": 1_000},
+    3: {"fc1": 120_422, "fc2": 15_360, "fc3": 729},
+    18: {"fc1": 4_237, "fc2": 541, "fc3": 150},
+}
+EVERY_ARM = [(name, *arm) for name, arms in study.ARMS.items() for arm in arms]
+
+
+@cache
+def all_images() -> Data:
+    return load_data()
+
+
+def few_images(name: str = "fashion-mnist", seed: int = 0) -> Data:
+    """Takes the place of `load_data` in the study."""
+    everything = all_images()
+    order = torch.randperm(900, generator=torch.Generator().manual_seed(seed))
+    train, valid = everything.train[order[300:]], everything.train[order[:300]]
+    return replace(everything, train=train, valid=valid, test=everything.test[:300])
+
+
+@pytest.fixture
+def small_study(tmp_path, monkeypatch):
+    """The study on few images, with a cache of its own."""
+    monkeypatch.setattr(sweep, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(study, "load_data", few_images)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def weights() -> tuple[dict, dict]:
+    """A trial's weights before training, and others that kept most of their signs."""
+    initial, noise = (snapshot(lenet300(seed=seed)) for seed in (0, 1))
+    return initial, {name: initial[name] + noise[name] for name in initial}
+
+
+def number_left(masks: dict) -> dict[str, int]:
+    return {name: int(mask.sum()) for name, mask in masks.items()}
+
+
+def signs_kept(weights, masks: dict) -> float:
+    initial, trained = (state["fc1.weight"][masks["fc1"]] for state in weights)
+    return (initial.sign() == trained.sign()).double().mean().item()
+
+
+# Which weights are kept
+
+
+@pytest.mark.parametrize(
+    ("criterion", "kept"),
+    [
+        ("large final", [0, 1, 3]),
+        ("large final, same sign", [2, 3, 4]),
+        ("magnitude increase", [1, 2, 4]),
+    ],
+)
+def test_criterion_keeps_the_right_weights(criterion, kept):
+    before = torch.tensor([[-4.0, -1.0, 0.1], [8.0, -0.3, 0.9]])
+    after = torch.tensor([[6.0, 5.0, 2.5], [7.0, -2.4, -0.2]])
+    # |after|: 6 5 2.5 7 2.4 0.2; same sign: -6 -5 2.5 7 2.4 -0.2; increase: 2 4 2.4 -1 2.1 -0.7
+    mask = supermask({"a.weight": before}, {"a.weight": after}, {"a": 3}, criterion)["a"]
+    assert mask.shape == before.shape
+    assert mask.flatten().nonzero().flatten().tolist() == kept
+
+
+def test_unknown_criterion_and_too_many_weights_are_errors(weights):
+    with pytest.raises(ValueError, match="criterion='small' is unknown; choose one of 'large fin"):
+        supermask(*weights, {"fc3": 10}, "small")
+    with pytest.raises(ValueError, match=r"keep\['fc3'\]=1001 must be from 0 to its 1000 weights"):
+        supermask(*weights, {"fc3": 1001})
+
+
+@pytest.mark.parametrize("criterion", study.CRITERIA)
+@pytest.mark.parametrize("rounds", LEFT)
+def test_all_criteria_keep_as_many_of_each_layer(weights, criterion, rounds):
+    masks = study.masks_after(rounds, *weights, criterion, seed=0)
+    assert number_left(masks) == LEFT[rounds]
+
+
+@pytest.mark.parametrize("rounds", [3, 18])
+def test_large_final_is_the_one_shot_mask(weights, rounds):
+    model = weight_rewinding(lenet300(), weights[1])
+    for _ in range(rounds):
+        prune_round(model, RATES)
+    masks = study.masks_after(rounds, *weights, "large final", seed=0)
+    assert all(torch.equal(masks[name], mask) for name, mask in get_masks(model).items())
+
+
+def test_criteria_choose_different_weights(weights):
+    drawn = [study.masks_after(7, *weights, name, seed=0)["fc1"] for name in study.CRITERIA]
+    drawn.append(study.masks_after(7, *weights, "random", seed=1)["fc1"])
+    overlaps = [(a & b).sum() / a.sum() for i, a in enumerate(drawn) for b in drawn[:i]]
+    assert max(overlaps) < 0.95
+    assert torch.equal(drawn[3], study.masks_after(7, *weights, "random", seed=0)["fc1"])
+
+
+def test_same_sign_keeps_no_weight_that_changed_its_sign(weights):
+    by_size, same_sign = (
+        study.masks_after(7, *weights, name, seed=0) for name in study.CRITERIA[:2]
+    )
+    assert signs_kept(weights, same_sign) == 1
+    assert 0.5 < signs_kept(weights, by_size) < 0.95
+
+
+# What weights start from, and what they are set to
+
+
+def test_kept_values_are_those_of_the_arm():
+    initial, fresh = torch.tensor([1.0, -1.0, 3.0, -3.0]), torch.tensor([-2.0, -4.0, 5.0, 6.0])
+    std = 5**0.5
+    expected = {
+        "initial": [1, -1, 3, -3],
+        "random reinit": [-2, -4, 5, 6],
+        "reinit, initial signs": [2, -4, 5, -6],
+        "signed constant": [std, -std, std, -std],
+        "constant, random signs": [-std, -std, std, std],
+    }
+    for values, weights in expected.items():
+        assert study.kept_values(values, initial, fresh).tolist() == pytest.approx(weights)
+
+
+def test_constant_is_the_standard_deviation_of_the_initialization():
+    initial = lenet300(seed=0).fc2.weight.detach()
+    constant = study.kept_values("signed constant", initial, initial).abs()
+    assert constant.unique().item() == pytest.approx((2 / (300 + 100)) ** 0.5, rel=0.02)
+
+
+def test_pruned_values_are_those_of_the_arm():
+    initial, trained = torch.tensor([1.0, -1.0, 2.0, -2.0]), torch.tensor([0.5, 1.5, 2.5, -1.5])
+    for pruned, weights in {
+        "zero": [0, 0, 0, 0],
+        "initial": [1, -1, 2, -2],
+        "initial if it grew": [0, -1, 2, 0],
+    }.items():
+        assert study.pruned_values(pruned, initial, trained).tolist() == weights
+
+
+def start_of(monkeypatch, weights, experiment: str, round: int = 7, seed: int = 0, **arm):
+    """The network of an arm before it is trained or measured."""
+    seen = []
+    arm = {"criterion": "large final", "values": "initial", "pruned": "zero"} | arm
+    monkeypatch.setattr(study, "moment", lambda name, i, model, data: seen.append(model) or {})
+    monkeypatch.setattr(study, "train_masked", lambda model, *rest: (seen.append(model) or {}, 0))
+    monkeypatch.setattr(study, "train_kept", lambda model, *rest: seen.append(model) or {})
+    study.measure_at(round, experiment, *weights, None, seed, 5, **arm)
+    return seen[0]
+
+
+@pytest.mark.parametrize("experiment", ["masks", "signs", "zeros"])
+def test_weights_under_the_mask_are_those_of_the_arm(monkeypatch, weights, experiment):
+    masks = study.masks_after(7, *weights, "large final", seed=0)
+    for name, criterion, values, pruned in EVERY_ARM:
+        if name != experiment or criterion != "large final":
+            continue
+        model = start_of(monkeypatch, weights, experiment, values=values, pruned=pruned)
+        fresh = snapshot(lenet300(seed=study.draw(0, "reinit", 7)))
+        for layer, mask in masks.items():
+            initial, trained = (state[f"{layer}.weight"] for state in weights)
+            weight = effective_weight(model.get_submodule(layer))
+            kept = study.kept_values(values, initial, fresh[f"{layer}.weight"])
+            others = study.pruned_values(pruned, initial, trained)
+            assert torch.equal(weight[mask], kept[mask])
+            assert torch.equal(weight[~mask], others[~mask])
+            assert torch.all(model.get_submodule(layer).bias == 0)
+        assert list(get_masks(model)) == ([] if experiment == "zeros" else list(RATES))
+
+
+def test_reinits_differ_between_trials_and_rounds_and_share_a_draw(monkeypatch, weights):
+    def start(**which) -> torch.Tensor:
+        return effective_weight(start_of(monkeypatch, weights, "signs", **which).fc1)
+
+    fresh, same_signs = start(values="random reinit"), start(values="reinit, initial signs")
+    assert torch.equal(fresh.abs(), same_signs.abs())
+    assert torch.equal(same_signs.sign(), start().sign())
+    kept = fresh != 0
+    assert 0.45 < (fresh.sign() == same_signs.sign())[kept].double().mean() < 0.55
+    other_trial = start(values="random reinit", seed=1)
+    other_round = start(values="random reinit", round=6)
+    assert not torch.equal(fresh[kept], other_trial[kept])
+    assert not torch.equal(fresh[kept], other_round[kept])
+
+
+def test_random_masks_differ_between_trials(monkeypatch, weights):
+    a, b = (
+        get_masks(start_of(monkeypatch, weights, "masks", seed=seed, criterion="random"))["fc1"]
+        for seed in (0, 1)
+    )
+    assert not torch.equal(a, b)
+
+
+# How they are trained and measured
+
+
+@pytest.mark.parametrize("pruned", ["zero", "initial", "initial if it grew"])
+def test_pruned_weights_do_not_move_and_kept_ones_do(monkeypatch, weights, pruned):
+    masks = study.masks_after(3, *weights, "large final", seed=0)
+    with monkeypatch.context() as patch:
+        model = start_of(patch, weights, "zeros", round=3, pruned=pruned)
+    before = snapshot(model)
+    study.train_kept(model, masks, few_images(), 0, 30)
+    after = snapshot(model)
+    for name, mask in masks.items():
+        weight, earlier = after[f"{name}.weight"], before[f"{name}.weight"]
+        assert torch.equal(weight[~mask], earlier[~mask])
+        assert (weight != earlier)[mask].double().mean() > 0.8
+        assert not torch.equal(after[f"{name}.bias"], before[f"{name}.bias"])
+
+
+def test_zeros_are_trained_as_masks_are(weights):
+    masks = study.masks_after(7, *weights, "large final", seed=0)
+    by_hook = weight_rewinding(lenet300(), weights[0])
+    for name, mask in masks.items():
+        by_hook.get_submodule(name).weight.data.mul_(mask)
+    row = study.train_kept(by_hook, masks, few_images(), 4, 40)
+    masked = weight_rewinding(lenet300(), weights[0], masks)
+    fit_masked(masked, few_images(), iterations=40, seed=4)
+    for name in masks:
+        expected = effective_weight(masked.get_submodule(name))
+        torch.testing.assert_close(
+            by_hook.get_submodule(name).weight.detach(), expected, atol=2e-4, rtol=0
+        )
+    assert (row["moment"], row["iteration"]) == ("end", 40)
+    assert row["test_accuracy"] == evaluate(by_hook, few_images().test).accuracy
+
+
+def test_masked_training_is_measured_at_its_early_stop(monkeypatch):
+    monkeypatch.setattr(study, "EVALUATE_EVERY", 10)
+    monkeypatch.setattr(study, "LEARNING_RATE", 0.01)
+    model, again = lenet300(seed=0), lenet300(seed=0)
+    row, last = study.train_masked(model, few_images(), 3, 150)
+    trained = fit_masked(again, few_images(), iterations=150, lr=0.01, seed=3, eval_every=10)
+    assert all(torch.equal(last[name], tensor) for name, tensor in snapshot(again).items())
+    weight_rewinding(again, trained.best)
+    history = trained.history.set_index("iteration")
+    assert row["moment"] == "early stop"
+    assert row["iteration"] == history["valid_loss"].idxmin() < 150
+    for split in ("valid", "test"):
+        assert row[f"{split}_accuracy"] == evaluate(again, getattr(few_images(), split)).accuracy
+
+
+def test_masks_come_from_the_last_iteration_of_the_trial(small_study):
+    which = {"seed": 1, "iterations": 20, "dataset": "fashion-mnist"}
+    initial, trained, rows = study.train_dense(**which)
+    model = lenet300(seed=study.draw(1, "init"))
+    assert all(torch.equal(initial[name], tensor) for name, tensor in snapshot(model).items())
+    data = few_images(seed=study.draw(1, "split"))
+    fit_masked(model, data, iterations=20, seed=study.draw(1, "order", 0))
+    assert all(torch.equal(trained[name], tensor) for name, tensor in snapshot(model).items())
+    assert [row["moment"] for row in rows] == ["early stop", "end"]
+    assert rows[1]["test_accuracy"] == evaluate(model, data.test).accuracy
+
+
+# Learned masks
+
+
+def test_drawn_mask_keeps_each_weight_with_its_probability():
+    torch.manual_seed(0)
+    mask = study.DrawnMask(torch.zeros(2, 20_000), rescaled=False)
+    mask.scores.data[0], mask.scores.data[1] = -1.0, 2.0
+    weight = torch.full((2, 20_000), 3.0)
+    kept, again = mask(weight).detach(), mask(weight).detach()
+    assert kept.unique().tolist() == [0, 3]
+    share = (kept != 0).double().mean(dim=1)
+    assert share.tolist() == pytest.approx([1 / (1 + np.e), 1 / (1 + np.e**-2)], abs=0.015)
+    assert not torch.equal(kept, again)
+
+
+def test_gradient_of_a_drawn_mask_is_that_of_the_probability():
+    mask = study.DrawnMask(torch.zeros(4), rescaled=False)
+    mask.scores.data = torch.tensor([-1.0, 0.0, 1.0, 3.0])
+    weight, upstream = torch.tensor([2.0, -3.0, 5.0, 7.0]), torch.tensor([1.0, 2.0, 3.0, 4.0])
+    mask(weight).backward(upstream)
+    p = 1 / (1 + np.exp(-mask.scores.detach().numpy()))
+    np.testing.assert_allclose(mask.scores.grad, upstream * weight * p * (1 - p), rtol=1e-6)
+
+
+def test_rescaling_makes_up_for_the_weights_that_are_gone():
+    mask = study.DrawnMask(torch.zeros(10, 10), rescaled=True)
+    effective = mask(torch.ones(10, 10))
+    kept = (effective != 0).sum().item()
+    assert 20 < kept < 80
+    assert effective.sum().item() == pytest.approx(100, rel=1e-5)
+    assert effective.unique().tolist() == pytest.approx([0, 100 / kept])
+
+
+@pytest.mark.parametrize(("kind", "factor"), [("initial", 1), ("signed constant, rescaled", 2)])
+def test_learned_masks_are_a_mean_over_drawn_masks_of_fixed_weights(monkeypatch, kind, factor):
+    data, initial, seen = few_images(), snapshot(lenet300(seed=0)), []
+
+    def spy(name, iteration, model, data):
+        assert torch.equal(model.fc1.weight, model.fc1.weight)  # one mask for all images
+        seen.append((snapshot(model), model.fc1.weight.detach().clone()))
+        return {"moment": name, "iteration": iteration, **study.accuracies(model, data, "test")} | {
+            "valid_accuracy": len(seen)
+        }
+
+    monkeypatch.setattr(study, "moment", spy)
+    monkeypatch.setattr(study, "SAMPLES", 3)
+    row = study.learned_masks(kind, initial, data, seed=0, iterations=10)
+    states, effective = zip(*seen, strict=True)
+    assert len(seen) == 3
+    assert row["valid_accuracy"] == 2
+    first, second, third = ((weight != 0) for weight in effective)
+    assert not torch.equal(first, second)
+    assert not torch.equal(second, third)
+    assert row["density"] == pytest.approx(0.5, abs=0.05)
+    expected = study.kept_values(kind.split(",")[0], initial["fc1.weight"], initial["fc1.weight"])
+    fixed = states[-1]["fc1.parametrizations.weight.original"]
+    assert torch.equal(fixed, expected)
+    assert torch.all(states[-1]["fc1.bias"] == 0)
+    ratios = effective[0][first] / expected[first]
+    assert ratios.unique().numel() <= 3  # one, up to rounding
+    assert ratios.mean().item() == pytest.approx(factor, rel=0.05)
+
+
+def test_density_of_learned_masks_is_that_of_the_drawn_ones(monkeypatch):
+    monkeypatch.setattr(study, "fit_to_the_end", lambda model, *rest: no_scores(model, "fc1"))
+    row = study.learned_masks("initial", snapshot(lenet300(seed=0)), few_images(), 0, 10)
+    assert row["density"] == pytest.approx((30_000 + 1_000) / 2 / 266_200, rel=0.05)
+
+
+def no_scores(model: nn.Module, layer: str) -> None:
+    nn.init.constant_(model.get_submodule(layer).parametrizations.weight[0].scores, -100)
+
+
+def test_training_a_mask_helps():
+    initial = snapshot(lenet300(seed=0))
+    first, last = (
+        study.learned_masks("signed constant", initial, few_images(), 0, iterations)
+        for iterations in (1, 150)
+    )
+    assert first["test_accuracy"] < 0.35 < 0.55 < last["test_accuracy"]
+
+
+# The grid and the table
+
+
+def test_grid_has_every_arm_of_every_trial_once():
+    points = study.grid(seeds=5)
+    arms = {key: len(arms) for key, arms in study.ARMS.items()}
+    assert arms == {"dense": 1, "masks": 8, "signs": 5, "zeros": 3, "learned masks": 4}
+    assert len(points) == 5 * 21 == len({tuple(point.items()) for point in points})
+    assert [point["seed"] for point in points[:6]] == [0, 1, 2, 3, 4, 0]
+    assert {point["iterations"] for point in points} == {5_000}
+
+
+def test_rounds_keep_what_the_paper_of_tickets_keeps():
+    percent = [
+        100 * sum(study.weights_left(rounds).values()) / 266_200 for rounds in (3, 7, 12, 15, 18)
+    ]
+    assert percent == pytest.approx([51.3, 21.1, 7.0, 3.6, 1.9], abs=0.06)
+
+
+def test_everything_random_differs_between_trials():
+    seeds = [study.draw(trial, purpose) for trial in range(5) for purpose in study.PURPOSES]
+    seeds += [study.draw(0, "order", rounds) for rounds in range(3)]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_table_is_tidy_and_complete(small_study, monkeypatch):
+    monkeypatch.setattr(study, "SAMPLES", 2)
+    monkeypatch.setitem(study.ROUNDS, "masks", (0, 3, 18))
+    torch.manual_seed(1)
+    table = sweep.run("supermasks", seeds=2, iterations=4, results=small_study)
+    names = ["experiment", "criterion", "values", "pruned", "seed", "density", "moment"]
+    accuracies = ["valid_accuracy", "test_accuracy"]
+    assert list(table) == [*names, "iteration", *accuracies]
+    assert not table.isna().any(axis=None)
+    assert not table.duplicated(names).any()
+    assert table[accuracies].max(axis=None) <= 1
+    assert table[accuracies].min(axis=None) >= 0
+    rows = (table.groupby("experiment").size() / 2).to_dict()
+    assert rows == {"dense": 2, "masks": 24, "signs": 15, "zeros": 6, "learned masks": 4}
+    moments = table.groupby("experiment")["moment"].unique().map(list).to_dict()
+    assert moments == {
+        "dense": ["early stop", "end"],
+        "masks": ["start"],
+        "signs": ["early stop"],
+        "zeros": ["end"],
+        "learned masks": ["end"],
+    }
+    dense = table[(table["experiment"] == "masks") & (table["density"] == 1)]
+    assert len(dense) == 16
+    assert len(dense.groupby(["values", "seed", "test_accuracy"])) == 4
+
+    drawn = {path.name for path in figures.draw_all(small_study / "figures", small_study)}
+    names = ("masks", "signs", "zeros")
+    endings = (".png", "-dark.png", ".pdf")
+    assert drawn == {f"supermasks_{name}{ending}" for name in names for ending in endings}
+
+
+def test_global_random_state_has_no_influence(small_study):
+    which = {"iterations": 3, "dataset": "fashion-mnist", "seed": 0}
+    for experiment, criterion, values, pruned in (EVERY_ARM[8], EVERY_ARM[10], EVERY_ARM[-1]):
+        point = {"experiment": experiment, "criterion": criterion, "values": values} | which
+        runs = []
+        for state in (1, 2):
+            torch.manual_seed(state)
+            runs.append(study.measure(pruned=pruned, **point))
+        assert runs[0] == runs[1]
+
+
+def test_points_are_named_in_words():
+    assert study.describe(**study.grid(seeds=1)[-1]) == (
+        "trial 0, learned masks: learned, kept signed constant, rescaled, pruned zero"
+    )
+
+
+def test_quick_scale_is_known():
+    assert sweep.grid_settings(study, None, "quick", {}) == {"seeds": 2, "iterations": 200}
