@@ -7,7 +7,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from matplotlib.collections import LineCollection
 
 from prunelab import figures
@@ -161,11 +160,6 @@ def draw_ticket_race(network, data):
     return figures.ticket_race(tickets(), density=0.5)
 
 
-def draw_pixel_maps(network, data):
-    weight = network.fc1.weight.detach().abs()
-    return figures.pixel_maps({"a": weight[0].view(28, 28), "b": torch.zeros(28, 28)}, "A title.")
-
-
 DRAWINGS = [value for name, value in dict(globals()).items() if name.startswith("draw_")]
 
 
@@ -264,10 +258,6 @@ def test_a_race_is_run_at_the_nearest_density_that_has_curves():
 def test_a_race_of_the_dense_network_is_one_line(network, data):
     caption = figures.ticket_race(tickets(), density=1.0).caption
     assert caption.count("iterations with") == caption.count("dense after") == 1
-
-
-def test_pixel_maps_count_the_pixels_at_zero(network, data):
-    assert "b 0.0 on average, 784 pixels at 0" in draw_pixel_maps(network, data).caption
 
 
 def test_colors_stay_apart_in_gray():
