@@ -8,10 +8,12 @@ from pathlib import Path
 from prunelab import sweep
 
 OPTIONS = {
+    "network": (str, "the network, or all"),
     "rounds": (int, "rounds of pruning"),
     "iterations": (int, "training iterations of each run"),
     "reinits": (int, "random reinitializations of each ticket"),
-    "dataset": (str, "fashion-mnist, or mnist if it is in the data folder"),
+    "rewind": (int, "the iteration to rewind to"),
+    "dataset": (str, "fashion-mnist, or mnist or cifar10 if it is in the data folder"),
     "device": (str, "where to train: cpu, cuda, …"),
 }
 """Options that some studies have, with what they mean."""
@@ -62,7 +64,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None
     options = {name: value for name, value in given.items() if value is not None}
     study = importlib.import_module(f"prunelab.studies.{arguments.study}")
     try:
-        sweep.grid_settings(study, arguments.seeds, arguments.scale, options)
+        study.grid(**sweep.grid_settings(study, arguments.seeds, arguments.scale, options))
     except ValueError as error:
         parser.error(str(error))
     table = sweep.run(

@@ -846,6 +846,15 @@ def _draw_supermasks(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]:
         yield f"supermasks_{experiment}", measured(rows, "density", "test_accuracy", by, **options)
 
 
+def _draw_lottery_networks(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]:
+    kinds = ("ticket", "random reinit", "random mask")
+    for network, rows in table.groupby("network", sort=False):
+        at_end = network == "resnet20"  # as in the paper, which does not stop it early
+        measures = ("last_accuracy",) if at_end else ("iteration", "test_accuracy")
+        title = f"{network}: winning tickets and their controls."
+        yield f"lottery_{network}", tickets_against_density(rows, kinds, measures, title)
+
+
 DRAWN = {
     "one_shot": _draw_one_shot,
     "permanence": _draw_permanence,
@@ -853,6 +862,7 @@ DRAWN = {
     "zoo": _draw_zoo,
     "lottery_tickets": _draw_lottery_tickets,
     "supermasks": _draw_supermasks,
+    "lottery_networks": _draw_lottery_networks,
 }
 """The studies that have figures of their own, with the functions that draw them."""
 

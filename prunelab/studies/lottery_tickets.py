@@ -190,7 +190,13 @@ def pruned_masks(times: int, **which) -> State:
 
 def starting_point(kind: str, masks: State, seed: int, round: int, replicate: int = 0) -> nn.Module:
     """The network of a kind before it is trained."""
-    model = lenet300(seed=draw(seed, "init"))
+    return as_kind(lenet300(seed=draw(seed, "init")), kind, masks, seed, round, replicate)
+
+
+def as_kind(
+    model: nn.Module, kind: str, masks: State, seed: int, round: int, replicate: int
+) -> nn.Module:
+    """Make a network the ticket of the masks, or a control with as many weights, in place."""
     if kind == "random mask":
         masks = random_masks(masks, draw(seed, "mask", round))
     weight_rewinding(model, snapshot(model), masks)
@@ -246,8 +252,8 @@ def measured(
     run = {"kind": kind, "round": round, "seed": seed, "replicate": replicate}
     run["density"] = density(model)
     rows = [
-        {**run, "moment": "early stop", **_row(history, stop), **at_stop},
-        {**run, "moment": "end", **_row(history, history["iteration"].max()), **at_end},
+        {**run, "moment": "early stop", **row_at(history, stop), **at_stop},
+        {**run, "moment": "end", **row_at(history, history["iteration"].max()), **at_end},
     ]
     if has_curve(kind, round):
         rows += [{**run, "moment": "curve", **row} for row in history.to_dict("records")]
@@ -274,5 +280,5 @@ def draw(seed: int, purpose: str, *which: int) -> int:
     return int(np.random.SeedSequence(key).generate_state(1)[0])
 
 
-def _row(history, iteration: int) -> dict:
+def row_at(history, iteration: int) -> dict:
     return history[history["iteration"] == iteration].to_dict("records")[0]
