@@ -121,3 +121,57 @@ def test_figure_3_draws_the_recorded_curves(runs):
     for line, (_, rows) in zip(drawn, curves.groupby("round"), strict=False):
         mean = rows.groupby("iteration")["test_accuracy"].mean()
         assert line.get_ydata() == pytest.approx(mean.to_numpy())
+
+
+def difference(study: str, query: str, column: str, a: str, b: str, value="test_accuracy"):
+    rows = pd.read_csv(RESULTS / f"{study}.csv").query(query)
+    wide = 100 * rows.pivot_table(index="seed", columns=column, values=value)
+    return interval(wide[a] - wide[b])
+
+
+def test_the_ticket_of_the_convnet_is_stable_and_better_if_rewound_late():
+    rows = pd.read_csv(RESULTS / "instability.csv").query("network == 'half_convnet'")
+    late = rows.query("kind == 'ticket' and k == 172")
+    assert interval(late["barrier"])[1] < 0.002
+    query = "network == 'half_convnet' and kind == 'ticket'"
+    assert difference("instability", query, "k", 172, 0, "barrier")[1] < 0
+    assert difference("instability", query, "k", 172, 0)[0] > 0
+    assert interval(rows.query("kind == 'ticket' and k == 0")["barrier"])[0] > 0
+
+
+def test_the_ticket_of_lenet_is_stable_from_the_start():
+    rows = pd.read_csv(RESULTS / "instability.csv").query("network == 'lenet300'")
+    assert interval(rows.query("kind == 'ticket'")["barrier"])[1] < 0.001
+
+
+def test_controls_of_the_convnet_have_the_highest_barriers():
+    rows = pd.read_csv(RESULTS / "instability.csv").query("network == 'half_convnet'")
+    mean = rows.groupby(["kind", "k"])["barrier"].mean().sort_values()
+    assert {kind for kind, _ in mean.index[-2:]} == {"random mask", "random reinit"}
+
+
+def test_a_mask_alone_is_far_from_chance_but_not_a_random_one():
+    rows = pd.read_csv(RESULTS / "supermasks.csv").query("experiment == 'masks'")
+    mean = rows.groupby(["criterion", "values", "density"])["test_accuracy"].mean()
+    assert mean.idxmax()[:2] == ("large final, same sign", "signed constant")
+    assert mean.max() > 0.75
+    assert mean["random"].max() < 0.15
+
+
+@pytest.mark.parametrize(("kept", "signs", "magnitudes"), [(0.2, 1, 0), (0.07, 1, 1), (0.02, 0, 1)])
+def test_what_signs_and_magnitudes_are_worth(kept, signs, magnitudes):
+    query = f"experiment == 'signs' and {0.9 * kept} < density < {1.1 * kept}"
+    both = "reinit, initial signs"
+    worth = difference("supermasks", query, "values", both, "random reinit")
+    assert (worth[0] > 0) == bool(signs)
+    assert (difference("supermasks", query, "values", "initial", both)[0] > 0) == bool(magnitudes)
+
+
+def test_zeros_cannot_be_told_at_21_percent_and_are_worst_at_2():
+    for arm in ("initial", "initial if it grew"):
+        low, high = difference(
+            "supermasks", "experiment == 'zeros' and density > 0.1", "pruned", arm, "zero"
+        )
+        assert low < 0 < high
+        sparse = "experiment == 'zeros' and density < 0.1"
+        assert difference("supermasks", sparse, "pruned", arm, "zero")[0] > 0
