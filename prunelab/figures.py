@@ -384,7 +384,11 @@ def measured(
             if str(line) not in panels[0].get_legend_handles_labels()[1]:
                 style = {"color": COLORS[i % len(COLORS)], "marker": MARKERS[i % len(COLORS)]}
                 panels[0].plot([], [], label=str(line), **style)
-        _legend(panels[0])
+        if panel is None:
+            _legend(panels[0])
+        else:
+            named = panels[0].get_legend_handles_labels()
+            figure.legend(*named, loc="outside lower center", ncols=3, **LEGEND)
         several = table.groupby([by, x, *([panel] if panel else [])])[y].count().max()
         bands = f" Bands are 95 % intervals over {several} runs." if several > 1 else ""
         return Picture(
@@ -637,7 +641,7 @@ def _unit_names(table: pd.DataFrame) -> dict[int, str]:
 
 
 TICKET_MEASURES = {
-    "iteration": ("early stop", "iteration", "Early stop: lowest validation loss"),
+    "iteration": ("early stop", "iteration", "Iterations until early stop"),
     "test_accuracy": ("early stop", "test_accuracy", "Test accuracy at early stop"),
     "last_accuracy": ("end", "test_accuracy", "Test accuracy at the end"),
     "train_accuracy": ("end", "train_accuracy", "Training accuracy at the end"),
@@ -920,5 +924,8 @@ def _label(ax: Axes, x: float, y: float, text: str, color: str) -> None:
     ax.annotate(text, (x, y), (4, 4), textcoords="offset points", color=color, size=8)
 
 
+LEGEND = {"frameon": False, "fontsize": 8, "labelcolor": "linecolor"}
+
+
 def _legend(ax: Axes) -> None:
-    ax.legend(frameon=False, fontsize=8, labelcolor="linecolor")
+    ax.legend(**LEGEND)

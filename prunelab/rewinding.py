@@ -18,6 +18,8 @@ from prunelab.pruning import (
 from prunelab.training import evaluate
 
 State = dict[str, Tensor]
+CHANCE_ZEROS = 1e-4
+"""Up to this share, zeros are taken for chance: now and then a random draw is exactly 0."""
 
 
 def snapshot(model: nn.Module) -> State:
@@ -213,10 +215,6 @@ def _check_state(now: State, earlier: State) -> None:
             "initial_state_dict shares its memory with the model and went along with the "
             "training; take snapshot(model) instead of model.state_dict()"
         )
-
-
-CHANCE_ZEROS = 1e-4
-"""Up to this share, zeros are taken for chance: now and then a random draw is exactly 0."""
 
 
 def _check_nothing_revives(model: nn.Module, earlier: State) -> None:

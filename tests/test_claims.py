@@ -84,7 +84,7 @@ def ticket_runs(**dense) -> pd.DataFrame:
 
 def test_a_ticket_that_stops_at_half_the_iterations_is_twice_as_early():
     table = ticket_claims(ticket_runs(iteration=204.0)).set_index("claim")
-    row = table.loc["21.1 % kept: ticket stops sooner than dense"]
+    row = table.loc["21.1 %: ticket stops sooner than dense"]
     assert row["mean"] == pytest.approx(2, rel=0.01)
     assert 1.9 < row["low"] < row["mean"] < row["high"] < 2.1
     assert row["agrees"] == "yes"
@@ -92,12 +92,12 @@ def test_a_ticket_that_stops_at_half_the_iterations_is_twice_as_early():
 
 def test_a_ticket_behind_the_dense_network_disagrees_where_it_should_be_ahead():
     table = ticket_claims(ticket_runs(test_accuracy=0.9)).set_index("claim")
-    ahead, behind = "13.5 % kept: ticket beats dense", "2.9 % kept: ticket below dense"
+    ahead, behind = "13.5 %: ticket beats dense", "2.9 %: ticket below dense"
     assert table.loc[ahead, "mean"] == pytest.approx(-8)
     assert (table.loc[ahead, "agrees"], table.loc[behind, "agrees"]) == ("no", "yes")
 
 
 def test_equal_runs_tell_nothing():
     table = ticket_claims(ticket_runs(test_accuracy=0.82)).set_index("claim")
-    assert table.loc["21.1 % kept: ticket beats random reinit", "agrees"] == "cannot be told"
-    assert table.loc["7.0 % kept: one-shot ticket beats dense", "agrees"] == "cannot be told"
+    assert table.loc["21.1 %: ticket beats random reinit", "agrees"] == "cannot be told"
+    assert table.loc["7.0 %: one-shot ticket beats dense", "agrees"] == "cannot be told"

@@ -1,21 +1,18 @@
 """Lottery tickets taken apart: every arm is what it says, and differs in that alone."""
 
-from dataclasses import replace
-from functools import cache
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from prunelab import figures, sweep
-from prunelab.data import Data, load_data
 from prunelab.lottery import fit_masked, prune_round, supermask
 from prunelab.models import lenet300
 from prunelab.pruning import effective_weight, get_masks
 from prunelab.rewinding import snapshot, weight_rewinding
 from prunelab.studies import supermasks as study
 from prunelab.training import evaluate
+from tests.test_lottery import few_images
 
 RATES = study.RATES
 LEFT = {
@@ -24,19 +21,6 @@ LEFT = {
     18: {"fc1": 4_237, "fc2": 541, "fc3": 150},
 }
 EVERY_ARM = [(name, *arm) for name, arms in study.ARMS.items() for arm in arms]
-
-
-@cache
-def all_images() -> Data:
-    return load_data()
-
-
-def few_images(name: str = "fashion-mnist", seed: int = 0) -> Data:
-    """Takes the place of `load_data` in the study."""
-    everything = all_images()
-    order = torch.randperm(900, generator=torch.Generator().manual_seed(seed))
-    train, valid = everything.train[order[300:]], everything.train[order[:300]]
-    return replace(everything, train=train, valid=valid, test=everything.test[:300])
 
 
 @pytest.fixture
