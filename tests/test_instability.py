@@ -74,11 +74,11 @@ def test_grid_has_every_cell_with_every_seed_once():
     seen = [(p["network"], p["kind"], p["k"], p["seed"]) for p in points]
     assert seen == [(*cell, seed) for cell in CELLS for seed in range(3)]
     assert {p["learning_rate"] for p in points if p["network"] == "half_convnet"} == {0.3}
-    assert {k for network, _, k in CELLS if network == "half_convnet"} == {0, 43, 172}
+    assert {k for network, _, k in CELLS if network == "half_convnet"} == {0, 17, 43, 86, 172, 430}
 
 
 def test_describes_a_point():
-    words = study.describe(**study.grid(seeds=1)[1])
+    words = study.describe(**study.grid(seeds=1)[2])
     assert words == "seed 0, half_convnet, dense from iteration 43"
 
 

@@ -23,9 +23,9 @@ from prunelab.training import evaluate, fit
 DENSITIES = {"half_convnet": 0.2, "lenet300": 0.05}
 SHARES = {
     "half_convnet": {
-        "dense": (0, 0.025, 0.1),
-        "ticket": (0, 0.025, 0.1),
-        "random mask": (0,),
+        "dense": (0, 0.01, 0.025, 0.05, 0.1, 0.25),
+        "ticket": (0, 0.01, 0.025, 0.05, 0.1, 0.25),
+        "random mask": (0, 0.1),
         "random reinit": (0,),
     },
     "lenet300": {"dense": (0,), "ticket": (0,), "random mask": (0,)},
