@@ -85,25 +85,37 @@ def test_living_units_follow_the_weights_backwards():
 @every_density
 def test_gradient_is_that_of_autograd(data, rounds):
     model = masked_lenet(rounds).double()
-    network = MaskedMLP(model)
     batch = replace(data.train[:20], x=data.train.x[:20].double())
-    x, targets = network.reduced(batch).x, F.one_hot(batch.y, 10).double()
-    network.differentiate(x, targets)
+    outputs = model(batch.x)
+    F.cross_entropy(outputs, batch.y).backward()
 
-    network.parameters.requires_grad_()
-    outputs = x
-    for i, (weight, bias) in enumerate(zip(*_views_of(network), strict=True)):
-        outputs = F.linear(outputs if i == 0 else outputs.relu(), weight * network.masks[i], bias)
-    expected = torch.autograd.grad(F.cross_entropy(outputs, batch.y), network.parameters)[0]
-    torch.testing.assert_close(network.parameters.grad, expected, atol=1e-12, rtol=0)
-    torch.testing.assert_close(outputs.detach(), model(batch.x).detach(), atol=1e-10, rtol=0)
+    network = MaskedMLP(model)
+    network.differentiate(network.reduced(batch).x, F.one_hot(batch.y, 10).double())
+    assert network.evaluate(network.reduced(batch)) == pytest.approx(evaluate(model, batch))
+
+    network.parameters.copy_(network.parameters.grad)
+    gradient = masked_lenet(rounds).double()
+    for parameter in gradient.parameters():
+        nn.init.constant_(parameter, 1e-20)  # next to zero, where the network writes nothing
+    network.write_to(gradient)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(
+            gradient.get_parameter(name).detach(), parameter.grad, atol=1e-12, rtol=0, msg=name
+        )
 
 
-def _views_of(network: MaskedMLP) -> tuple[list, list]:
-    shapes = [tensor.shape for tensor in network.weights + network.biases]
-    parts = network.parameters.split([shape.numel() for shape in shapes])
-    tensors = [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
-    return tensors[:3], tensors[3:]
+def test_sparse_first_layer_is_used_at_low_density():
+    sparse = {
+        name: MaskedMLP(masked_lenet(rounds)).weights[0].layout == torch.sparse_csr
+        for name, rounds in MASKED.items()
+    }
+    has_kernel = torch.backends.mkl.is_available()
+    assert sparse == {
+        "dense": False,
+        "half": False,
+        "a tenth": has_kernel,
+        "a hundredth": has_kernel,
+    }
 
 
 def test_masked_weights_stay_exactly_zero(data):
