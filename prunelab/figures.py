@@ -850,6 +850,17 @@ def _draw_supermasks(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]:
         yield f"supermasks_{experiment}", measured(rows, "density", "test_accuracy", by, **options)
 
 
+def _draw_instability(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]:
+    rows = table[table["network"] == "half_convnet"]
+    rows = rows.assign(percent=(100 * rows["share"]).round(1))
+    for value, title in (
+        ("barrier", "half_convnet: error barrier of two copies."),
+        ("test_accuracy", "half_convnet: accuracy of the copies."),
+    ):
+        options = {"scale": "symlog", "title": title, "xlabel": "iteration k, % of the training"}
+        yield f"instability_{value}", measured(rows, "percent", value, "kind", **options)
+
+
 def _draw_lottery_networks(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]:
     kinds = ("ticket", "random reinit", "random mask")
     for network, rows in table.groupby("network", sort=False):
@@ -866,6 +877,7 @@ DRAWN = {
     "zoo": _draw_zoo,
     "lottery_tickets": _draw_lottery_tickets,
     "supermasks": _draw_supermasks,
+    "instability": _draw_instability,
     "lottery_networks": _draw_lottery_networks,
 }
 """The studies that have figures of their own, with the functions that draw them."""
