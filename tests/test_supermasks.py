@@ -301,7 +301,7 @@ def test_learned_masks_are_a_mean_over_drawn_masks_of_fixed_weights(monkeypatch,
 
     monkeypatch.setattr(study, "moment", spy)
     monkeypatch.setattr(study, "SAMPLES", 3)
-    row = study.learned_masks(kind, initial, data, seed=0, iterations=10)
+    row = study.learned_masks(kind, 0.3, initial, data, seed=0, iterations=10)
     states, effective = zip(*seen, strict=True)
     assert len(seen) == 3
     assert row["valid_accuracy"] == 2
@@ -320,7 +320,7 @@ def test_learned_masks_are_a_mean_over_drawn_masks_of_fixed_weights(monkeypatch,
 
 def test_density_of_learned_masks_is_that_of_the_drawn_ones(monkeypatch):
     monkeypatch.setattr(study, "fit_to_the_end", lambda model, *rest: no_scores(model, "fc1"))
-    row = study.learned_masks("initial", snapshot(lenet300(seed=0)), few_images(), 0, 10)
+    row = study.learned_masks("initial", 0.3, snapshot(lenet300(seed=0)), few_images(), 0, 10)
     assert row["density"] == pytest.approx((30_000 + 1_000) / 2 / 266_200, rel=0.05)
 
 
@@ -328,10 +328,19 @@ def no_scores(model: nn.Module, layer: str) -> None:
     nn.init.constant_(model.get_submodule(layer).parametrizations.weight[0].scores, -100)
 
 
+def test_masks_are_learned_at_every_rate(monkeypatch, small_study):
+    used = []
+    monkeypatch.setattr(study, "SAMPLES", 1)
+    monkeypatch.setattr(study, "fit_to_the_end", lambda model, data, rate, *rest: used.append(rate))
+    points = [p for p in study.grid(seeds=1, iterations=3) if p["experiment"] == "learned masks"]
+    recorded = [study.measure(**point)[0]["mask_learning_rate"] for point in points]
+    assert used == recorded == [0.03, 0.1, 0.3] * 4
+
+
 def test_training_a_mask_helps():
     initial = snapshot(lenet300(seed=0))
     first, last = (
-        study.learned_masks("signed constant", initial, few_images(), 0, iterations)
+        study.learned_masks("signed constant", 0.3, initial, few_images(), 0, iterations)
         for iterations in (1, 150)
     )
     assert first["test_accuracy"] < 0.35 < 0.55 < last["test_accuracy"]
@@ -344,7 +353,7 @@ def test_grid_has_every_arm_of_every_trial_once():
     points = study.grid(seeds=5)
     arms = {key: len(arms) for key, arms in study.ARMS.items()}
     assert arms == {"dense": 1, "masks": 8, "signs": 5, "zeros": 3, "learned masks": 4}
-    assert len(points) == 5 * 21 == len({tuple(point.items()) for point in points})
+    assert len(points) == 5 * (17 + 4 * 3) == len({tuple(point.items()) for point in points})
     assert [point["seed"] for point in points[:6]] == [0, 1, 2, 3, 4, 0]
     assert {point["iterations"] for point in points} == {5_000}
 
@@ -368,14 +377,15 @@ def test_table_is_tidy_and_complete(small_study, monkeypatch):
     torch.manual_seed(1)
     table = sweep.run("supermasks", seeds=2, iterations=4, results=small_study)
     names = ["experiment", "criterion", "values", "pruned", "seed", "density", "moment"]
-    accuracies = ["valid_accuracy", "test_accuracy"]
-    assert list(table) == [*names, "iteration", *accuracies]
-    assert not table.isna().any(axis=None)
-    assert not table.duplicated(names).any()
+    accuracies, rate = ["valid_accuracy", "test_accuracy"], "mask_learning_rate"
+    assert list(table) == [*names, "iteration", *accuracies, rate]
+    assert not table.drop(columns=rate).isna().any(axis=None)
+    assert (table[rate].notna() == (table["experiment"] == "learned masks")).all()
+    assert not table.duplicated([*names, rate]).any()
     assert table[accuracies].max(axis=None) <= 1
     assert table[accuracies].min(axis=None) >= 0
     rows = (table.groupby("experiment").size() / 2).to_dict()
-    assert rows == {"dense": 2, "masks": 24, "signs": 15, "zeros": 6, "learned masks": 4}
+    assert rows == {"dense": 2, "masks": 24, "signs": 15, "zeros": 6, "learned masks": 12}
     moments = table.groupby("experiment")["moment"].unique().map(list).to_dict()
     assert moments == {
         "dense": ["early stop", "end"],
@@ -397,7 +407,8 @@ def test_table_is_tidy_and_complete(small_study, monkeypatch):
 def test_global_random_state_has_no_influence(small_study):
     which = {"iterations": 3, "dataset": "fashion-mnist", "seed": 0}
     for experiment, criterion, values, pruned in (EVERY_ARM[8], EVERY_ARM[10], EVERY_ARM[-1]):
-        point = {"experiment": experiment, "criterion": criterion, "values": values} | which
+        rate = study.mask_learning_rates(experiment)[0]
+        point = {"experiment": experiment, "criterion": criterion, "values": values} | which | rate
         runs = []
         for state in (1, 2):
             torch.manual_seed(state)
@@ -407,7 +418,8 @@ def test_global_random_state_has_no_influence(small_study):
 
 def test_points_are_named_in_words():
     assert study.describe(**study.grid(seeds=1)[-1]) == (
-        "trial 0, learned masks: learned, kept signed constant, rescaled, pruned zero"
+        "trial 0, learned masks: learned, kept signed constant, rescaled, pruned zero, "
+        "learning rate 0.3"
     )
 
 

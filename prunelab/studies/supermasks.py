@@ -73,10 +73,8 @@ ARMS = {
     ],
 }
 """The arms of each experiment: `criterion`, `values` and `pruned`."""
-SCORE_LEARNING_RATE = 0.3
-"""Chosen by validation accuracy in one trial not recorded, in short trainings: the best of 0.01,
-0.03, 0.1 and 0.3 after 600 iterations, and better than 1 after 1,500. It is not tuned for 5,000,
-where a smaller rate may do better."""
+MASK_LEARNING_RATES = (0.03, 0.1, 0.3)
+"""Adam's, in "learned masks", which are measured with each."""
 SAMPLES = 10
 PURPOSES = ("split", "init", "order", "reinit", "mask", "sample")
 
@@ -95,16 +93,33 @@ def grid(seeds: int, iterations: int = 5_000, dataset: str = "fashion-mnist") ->
             "seed": seed,
             "iterations": iterations,
             "dataset": dataset,
+            **rate,
         }
         for experiment, arms in ARMS.items()
         for criterion, values, pruned in arms
+        for rate in mask_learning_rates(experiment)
         for seed in range(seeds)
     ]
 
 
-def describe(experiment: str, criterion: str, values: str, pruned: str, seed: int, **rest) -> str:
+def mask_learning_rates(experiment: str) -> list[dict]:
+    """What sets apart the points of an arm besides the trial: nothing where no mask is learned."""
+    rates = MASK_LEARNING_RATES if experiment == "learned masks" else ()
+    return [{"mask_learning_rate": rate} for rate in rates] or [{}]
+
+
+def describe(
+    experiment: str,
+    criterion: str,
+    values: str,
+    pruned: str,
+    seed: int,
+    mask_learning_rate: float | None = None,
+    **rest,
+) -> str:
     """A point in words, for the progress bar."""
-    return f"trial {seed}, {experiment}: {criterion}, kept {values}, pruned {pruned}"
+    rate = f", learning rate {mask_learning_rate}" if mask_learning_rate else ""
+    return f"trial {seed}, {experiment}: {criterion}, kept {values}, pruned {pruned}{rate}"
 
 
 def measure(experiment: str, seed: int, iterations: int, dataset: str, **arm) -> list[dict]:
@@ -114,7 +129,8 @@ def measure(experiment: str, seed: int, iterations: int, dataset: str, **arm) ->
     if experiment != "dense":
         data = load_data(dataset, seed=draw(seed, "split"))
         if experiment == "learned masks":
-            rows = [learned_masks(arm["values"], initial, data, seed, iterations)]
+            rate = arm["mask_learning_rate"]
+            rows = [learned_masks(arm["values"], rate, initial, data, seed, iterations)]
         else:
             rows = [
                 measure_at(round, experiment, initial, trained, data, seed, iterations, **arm)
@@ -256,7 +272,9 @@ class DrawnMask(nn.Module):
         return weight * mask * (mask.numel() / mask.sum() if self.rescaled else 1)
 
 
-def learned_masks(values: str, initial: State, data: Data, seed: int, iterations: int) -> dict:
+def learned_masks(
+    values: str, learning_rate: float, initial: State, data: Data, seed: int, iterations: int
+) -> dict:
     """Train the masks of fixed weights, and measure the mean over masks drawn from them."""
     model = weight_rewinding(lenet300(), initial).requires_grad_(False)
     kind = values.removesuffix(", rescaled")
@@ -265,7 +283,7 @@ def learned_masks(values: str, initial: State, data: Data, seed: int, iterations
         layer.weight.copy_(kept_values(kind, layer.weight, layer.weight))
         mask = DrawnMask(layer.weight, rescaled=kind != values)
         parametrize.register_parametrization(layer, "weight", mask)
-    fit_to_the_end(model, data, SCORE_LEARNING_RATE, draw(seed, "order", 0), iterations)
+    fit_to_the_end(model, data, learning_rate, draw(seed, "order", 0), iterations)
     rows = []
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(draw(seed, "sample"))
