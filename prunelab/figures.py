@@ -854,11 +854,13 @@ def _draw_instability(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]:
     rows = table[table["network"] == "half_convnet"]
     rows = rows.assign(percent=(100 * rows["share"]).round(1))
     for value, title in (
-        ("barrier", "half_convnet: error barrier of two copies."),
-        ("test_accuracy", "half_convnet: accuracy of the copies."),
+        ("barrier", "Error barrier of two copies."),
+        ("test_accuracy", "Accuracy of the copies."),
     ):
-        options = {"scale": "symlog", "title": title, "xlabel": "iteration k, % of the training"}
-        yield f"instability_{value}", measured(rows, "percent", value, "kind", **options)
+        options = {"panel": "network", "scale": "symlog", "title": title}
+        xlabel = "iteration k, % of the training"
+        picture = measured(rows, "percent", value, "kind", xlabel=xlabel, **options)
+        yield f"instability_{value}", picture
 
 
 def _draw_lottery_networks(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]:

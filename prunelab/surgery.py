@@ -113,9 +113,9 @@ def prune_network(
     $$s_u = \sum_{j \in u} \|W_j\|_p \tag{5.3}$$
 
     with $p$ = 1 ("l1") or 2 ("l2"); "bn_scale" adds up $|\gamma_j|$ of BatchNorm instead. In every
-    group of units that share a layer, the fraction `ratio` goes ("uniform"); or the lowest of the
-    whole network go ("global"), with norms taken relative to their group's mean, as layers differ
-    in scale. A group keeps at least one unit.
+    group, all units side by side on one axis of a layer, the fraction `ratio` goes ("uniform"); or
+    the lowest of the whole network go ("global"), with norms taken relative to their group's mean,
+    as layers differ in scale. A group keeps at least one unit.
 
     Args:
         model, example_inputs: as in `prune_channels`.
