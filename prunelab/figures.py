@@ -43,7 +43,7 @@ class Picture:
         drawn, packed = io.BytesIO(), io.BytesIO()
         figure.savefig(drawn, format="png")
         with Image.open(drawn) as image:  # 64 colors are plenty, and a quarter of the bytes
-            image.convert("RGB").quantize(64).save(packed, format="png", optimize=True)
+            image.convert("RGB").quantize(64, kmeans=1).save(packed, format="png", optimize=True)
         self.png = packed.getvalue()
         self._figure = figure
 
