@@ -167,7 +167,7 @@ HISTORY_COLUMNS = ["step", "epoch", "split", "loss", "accuracy", "train_loss", "
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, split: Split, batch_size: int = 1000) -> Evaluation:
+def evaluate(model: nn.Module, split: Split, batch_size: int = 250) -> Evaluation:
     r"""Mean cross-entropy and accuracy of `model` on a split.
 
     $$\text{accuracy} = \frac{1}{N} \sum_{i=1}^{N}
