@@ -23,9 +23,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from prunelab.data import Data, Split, load_data
-from prunelab.lottery import MaskedMLP, fit_masked, prune_round
+from prunelab.engines.masked_mlp import MaskedMLP, fit_masked
+from prunelab.lottery import prune_round
+from prunelab.masks import get_masks, prunable_layers
 from prunelab.models import lenet300
-from prunelab.pruning import get_masks, prunable_layers
 from prunelab.rewinding import snapshot, weight_rewinding
 from prunelab.studies.lottery_tickets import (
     BATCH_SIZE,

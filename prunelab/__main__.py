@@ -5,7 +5,8 @@ import importlib
 import sys
 from pathlib import Path
 
-from prunelab import sweep
+from prunelab.lab import results as lab_results
+from prunelab.lab import runner
 
 OPTIONS = {
     "network": (str, "the network, or all"),
@@ -24,14 +25,14 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         if arguments.command == "list":
-            for name in sweep.studies():
+            for name in runner.studies():
                 study = importlib.import_module(f"prunelab.studies.{name}")
                 print(f"{name:12} {study.__doc__.splitlines()[0]}")
         elif arguments.command == "run":
             _run(parser, arguments)
         else:
             _draw(arguments.to, arguments.results)
-    except (sweep.StudyStopped, FileNotFoundError) as error:
+    except (runner.StudyStopped, FileNotFoundError) as error:
         sys.exit(f"prunelab: {error}")
     except KeyboardInterrupt:
         sys.exit("prunelab: stopped by hand; finished runs are kept, the same command goes on")
@@ -42,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="list the studies")
     run = commands.add_parser("run", help="run a study; what is finished is not run again")
-    run.add_argument("study", choices=sweep.studies())
+    run.add_argument("study", choices=runner.studies())
     run.add_argument("--seeds", "--trials", type=int, help="repetitions (default: 5)")
     run.add_argument("--jobs", type=int, default=1, help="processes, one thread each (default: 1)")
     run.add_argument(
@@ -54,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     draw = commands.add_parser("figures", help="draw the figures of the recorded studies")
     draw.add_argument("--to", type=Path, default=Path("build/figures"), help="folder to write to")
     draw.add_argument(
-        "--results", type=Path, default=sweep.RESULTS, help="folder of the recorded studies"
+        "--results", type=Path, default=lab_results.RESULTS, help="folder of the recorded studies"
     )
     return parser
 
@@ -64,10 +65,10 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None
     options = {name: value for name, value in given.items() if value is not None}
     study = importlib.import_module(f"prunelab.studies.{arguments.study}")
     try:
-        study.grid(**sweep.grid_settings(study, arguments.seeds, arguments.scale, options))
+        study.grid(**runner.grid_settings(study, arguments.seeds, arguments.scale, options))
     except ValueError as error:
         parser.error(str(error))
-    table = sweep.run(
+    table = runner.run(
         arguments.study,
         seeds=arguments.seeds,
         jobs=arguments.jobs,
@@ -75,9 +76,9 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None
         dask=arguments.dask,
         **options,
     )
-    folder = sweep.results_folder(arguments.scale, options)
+    folder = runner.results_folder(arguments.scale, options)
     print(f"{len(table)} rows are in {folder / arguments.study}.csv")
-    if folder != sweep.RESULTS:
+    if folder != lab_results.RESULTS:
         _draw(folder / "figures", folder)
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torchvision import datasets
 
-DATA_DIR = Path(os.environ.get("PRUNELAB_DATA", Path(__file__).parents[1] / "data"))
+ROOT = Path(__file__).parents[1]
+DATA_DIR = Path(os.environ.get("PRUNELAB_DATA", ROOT / "data"))
 
 MEAN_STD = {
     "fashion-mnist": ([0.2860], [0.3530]),

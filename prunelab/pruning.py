@@ -1,8 +1,4 @@
-"""Pruning by masks: which weights or filters go, and how they are kept away (notebooks 01, 06, 10).
-
-Built on `torch.nn.utils.prune`: a masked layer has a parameter `weight_orig` and a buffer
-`weight_mask`, and recomputes `weight = weight_orig * weight_mask` before every forward pass.
-"""
+"""Pruning: which weights go (notebook 01)."""
 
 import warnings
 from collections import Counter
@@ -10,12 +6,14 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import prune
 
-PRUNABLE = (nn.modules.conv._ConvNd, nn.Linear)
-READS_WEIGHT_DIRECTLY = (nn.modules.linear.NonDynamicallyQuantizableLinear,)
-"""The output layer inside `nn.MultiheadAttention`: its forward is never called, so a mask on it
-would not be applied. It is left alone."""
+from prunelab.masks import (
+    effective_weight,
+    kept_weights,
+    prunable_layers,
+    set_mask,
+    weight_parameter,
+)
 
 
 class LayerCollapse(UserWarning):
@@ -183,220 +181,6 @@ def apply_global_pruning(
                 stacklevel=2,
             )
     return model
-
-
-def filter_norms(weights: Tensor, criterion: str = "l1") -> Tensor:
-    r"""Score of each filter of a convolution by the norm of its weights.
-
-    $$s_j = \|W_j\|_p = \Big(\sum_i |w_{j,i}|^p\Big)^{1/p} \tag{10.1}$$
-
-    for the weights $W_j$ that make output channel $j$, with $p$ = 1 ("l1") or 2 ("l2"). On single
-    weights both norms are $|w|$; on filters they can disagree.
-
-    Args:
-        weights: one layer's weights `[filters, ...]`.
-        criterion: "l1" or "l2".
-
-    Returns:
-        A score for each filter `[filters]`, float64.
-
-    Raises:
-        ValueError: an unknown criterion.
-
-    Source: Li et al. (2017), arXiv:1608.08710.
-    """
-    if criterion not in ("l1", "l2"):
-        raise ValueError(f'criterion={criterion!r} is unknown; choose "l1" or "l2"')
-    order = 1 if criterion == "l1" else 2
-    return torch.linalg.vector_norm(weights.detach().double().flatten(1), order, dim=1)
-
-
-def apply_filter_pruning(
-    model: nn.Module,
-    ratio: float,
-    *,
-    criterion: str = "l1",
-    exclude: str | tuple[str, ...] = (),
-    seed: int = 0,
-) -> nn.Module:
-    r"""Mask whole filters of every convolution, those of the lowest norm (10.1), in place.
-
-    Each layer loses round(ratio · filters) of its filters. A masked filter keeps its place: the
-    network gets neither smaller nor faster, and a BatchNorm layer behind it still sends out a
-    constant. Removing it for good is the business of channel surgery.
-
-    Args:
-        model: any network with convolutions; linear and transposed convolution layers are left
-            alone.
-        ratio: fraction of each layer's filters that are to be masked, 0 ≤ ratio < 1.
-        criterion: "l1" or "l2" (10.1), or "random" (uniform scores).
-        exclude: names of layers to leave as they are; a name also covers the layers inside it.
-        seed: draws the scores of the "random" criterion.
-
-    Returns:
-        The same model, now masked.
-
-    Raises:
-        ValueError: a ratio out of range, an unknown criterion or layer, no convolution, a weight
-            that is NaN or infinite, a layer that would lose every filter or has lost more
-            already. The model is as it was.
-
-    Source: Li et al. (2017), arXiv:1608.08710.
-    """
-    _check_fraction("ratio", ratio)
-    layers = {
-        name: layer
-        for name, layer in prunable_layers(model, exclude).items()
-        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d)
-    }
-    _check_layers(layers)
-    if criterion not in ("l1", "l2", "random"):
-        raise ValueError(f'criterion={criterion!r} is unknown; choose "l1", "l2" or "random"')
-    generator = torch.Generator().manual_seed(seed)
-    masks = {}
-    for name, layer in layers.items():
-        weight, kept = effective_weight(layer), kept_weights(layer)
-        if criterion == "random":
-            scores = torch.rand(len(weight), generator=generator).to(weight.device)
-        else:
-            scores = filter_norms(weight, criterion)
-        gone = ~kept.flatten(1).any(dim=1)
-        count = round(ratio * len(weight))
-        if not gone.sum() <= count < len(weight):
-            raise ValueError(
-                f"ratio={ratio} would mask {count} of the {len(weight)} filters of layer {name!r}, "
-                f"of which {gone.sum()} are masked already; at least one must stay"
-            )
-        keep = ~lowest(scores.masked_fill(gone, -torch.inf), count)
-        masks[name] = kept & keep.view(-1, *[1] * (weight.ndim - 1))
-    for name, layer in layers.items():
-        set_mask(layer, masks[name])
-    return model
-
-
-def weight_penalty(model: nn.Module, criterion: str) -> Tensor:
-    r"""A penalty on the weights, to be added to the loss in training.
-
-    $$R_1 = \sum_i |w_i|, \qquad R_2 = \tfrac{1}{2} \sum_i w_i^2 \tag{10.2}$$
-
-    over the weights of all convolution and linear layers. The gradient of $R_1$ has the same size
-    for every weight and drives small ones to zero; that of $R_2$ shrinks along with the weight.
-
-    Args:
-        model: any network; in a masked one, masked weights count as zero.
-        criterion: "l1" ($R_1$) or "l2" ($R_2$).
-
-    Returns:
-        A scalar with gradient.
-
-    Raises:
-        ValueError: an unknown criterion.
-
-    Source: Han et al. (2015), arXiv:1506.02626, section 3.1.
-    """
-    if criterion not in ("l1", "l2"):
-        raise ValueError(f'criterion={criterion!r} is unknown; choose "l1" or "l2"')
-    weights = []
-    for layer in prunable_layers(model).values():
-        masked = "weight_mask" in _mask_names(layer)
-        weights.append(layer.weight_orig * layer.weight_mask if masked else layer.weight)
-    if criterion == "l1":
-        return sum(weight.abs().sum() for weight in weights)
-    return sum(weight.square().sum() for weight in weights) / 2
-
-
-def make_pruning_permanent(model: nn.Module) -> nn.Module:
-    r"""Write the zeros into the weights and take the masks away, in place. The last step of all.
-
-    $$w \leftarrow w_\text{orig} \odot m, \qquad w_\text{orig},\, m \text{ deleted} \tag{6.1}$$
-
-    From here on nothing keeps a zero at zero: training again makes the network dense. Negative
-    zeros, which $w_\text{orig} \odot m$ leaves behind, become plain zeros, so that files compress
-    as they should. A model without masks is left as it is.
-
-    Args:
-        model: a network masked by `apply_global_pruning` or `torch.nn.utils.prune`.
-
-    Returns:
-        The same model, with ordinary parameters and the sparsity it had.
-    """
-    for layer in model.modules():
-        masked = [name.removesuffix("_mask") for name in _mask_names(layer)]
-        for name in masked:
-            prune.remove(layer, name)
-            getattr(layer, name).data.add_(0.0)  # -0.0 + 0.0 is 0.0
-    return model
-
-
-def get_masks(model: nn.Module) -> dict[str, Tensor]:
-    """The masks of a masked model by layer name: boolean, True where a weight is kept."""
-    return {
-        name: layer.weight_mask.bool()
-        for name, layer in model.named_modules()
-        if "weight_mask" in _mask_names(layer)
-    }
-
-
-def set_mask(layer: nn.Module, mask: Tensor) -> None:
-    """Mask one layer's weight, or replace the mask it has; True or 1 keeps a weight."""
-    if "weight_mask" in _mask_names(layer):
-        layer.weight_mask.copy_(mask)
-    else:
-        prune.custom_from_mask(layer, "weight", mask)
-    layer.weight = effective_weight(layer)  # up to date before the next forward, and copyable
-
-
-def effective_weight(layer: nn.Module) -> Tensor:
-    """The weight a layer computes with, masked if it has a mask, without gradient history.
-
-    Unlike `layer.weight` it is right even between `load_state_dict` or an optimizer step and the
-    next forward pass.
-    """
-    if "weight_mask" in _mask_names(layer):
-        return layer.weight_orig.detach() * layer.weight_mask
-    return layer.weight.detach()
-
-
-def kept_weights(layer: nn.Module) -> Tensor:
-    """True where a weight is kept: by the mask if there is one, else where it is not zero."""
-    if "weight_mask" in _mask_names(layer):
-        return layer.weight_mask.bool()
-    return layer.weight.detach() != 0
-
-
-def weight_parameter(layer: nn.Module) -> nn.Parameter | None:
-    """The parameter behind a layer's weight, masked or not."""
-    return layer._parameters.get("weight_orig", layer._parameters.get("weight"))
-
-
-def prunable_layers(model: nn.Module, exclude: str | tuple[str, ...] = ()) -> dict[str, nn.Module]:
-    """All convolution and linear layers by name, but for the excluded ones.
-
-    Raises:
-        ValueError: a name in `exclude` that is no module of the model.
-    """
-    exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
-    modules = dict(model.named_modules())
-    for name in exclude:
-        if not name or name not in modules:
-            known = ", ".join(name for name, m in modules.items() if isinstance(m, PRUNABLE))
-            raise ValueError(f"exclude={name!r} is no layer of the model; its layers are {known}")
-    return {
-        name: module
-        for name, module in modules.items()
-        if isinstance(module, PRUNABLE)
-        and not isinstance(module, READS_WEIGHT_DIRECTLY)
-        and weight_parameter(module) is not None
-        and not any(name == other or name.startswith(f"{other}.") for other in exclude)
-    }
-
-
-def _mask_names(layer: nn.Module) -> list[str]:
-    return [
-        name
-        for name in layer._buffers
-        if name.endswith("_mask") and name.removesuffix("_mask") + "_orig" in layer._parameters
-    ]
 
 
 def _keep_highest(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from prunelab.data import Split
-from prunelab.pruning import (
+from prunelab.masks import (
     get_masks,
     kept_weights,
     make_pruning_permanent,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from prunelab.pruning import effective_weight, kept_weights, prunable_layers, weight_parameter
+from prunelab.masks import effective_weight, kept_weights, prunable_layers, weight_parameter
 from prunelab.training import evaluation_mode
 
 PRUNABLE_WEIGHTS = "all prunable weights"

@@ -20,7 +20,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from prunelab.labels import (
+from prunelab.channels import (
     INPUT,
     MOST_LABELS,
     RESERVED,
@@ -30,7 +30,8 @@ from prunelab.labels import (
     distinct,
     kept_along,
 )
-from prunelab.pruning import filter_norms, lowest
+from prunelab.filters import filter_norms
+from prunelab.pruning import lowest
 
 VECTORS = ("weight", "bias", "running_mean", "running_var", "num_features")
 CRITERIA = ("l1", "l2", "random", "bn_scale")

@@ -9,9 +9,9 @@ from pathlib import Path
 import ipywidgets as widgets
 from IPython.display import Markdown, display
 
+from prunelab.data import ROOT
 from prunelab.figures import Picture
 
-ROOT = Path(__file__).parents[1]
 EQUATION = re.compile(r"\$\$.*?\\tag\{(\d+\.\d+)\}.*?\$\$", re.DOTALL)
 SECTION = re.compile(r"^(?:Args|Returns|Raises|Warns|Example|Source):", re.MULTILINE)
 

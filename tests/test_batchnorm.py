@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from prunelab.batchnorm import NoBatchNorm, recalibrate_bn
+from prunelab.masks import get_masks
 from prunelab.models import lenet300, pretrained, resnet20, small_convnet
-from prunelab.pruning import apply_global_pruning, get_masks
+from prunelab.pruning import apply_global_pruning
 from prunelab.training import evaluate
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from prunelab.claims import CLAIMS, Claim, claims, ticket_claims, verdict
-from prunelab.sweep import load_results
+from prunelab.lab.claims import CLAIMS, Claim, claims, ticket_claims, verdict
+from prunelab.lab.results import load_results
 
 
 @pytest.fixture(scope="module")

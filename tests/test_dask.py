@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from distributed import Client, LocalCluster
 
-from prunelab import sweep
+from prunelab.lab import cache, runner
 
 TINY = {"seeds": 1, "scale": "quick", "rounds": 2, "iterations": 200}
 
@@ -17,7 +17,7 @@ TINY = {"seeds": 1, "scale": "quick", "rounds": 2, "iterations": 200}
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("PRUNELAB_CACHE", str(tmp_path / "cluster"))  # for the workers
-    monkeypatch.setattr(sweep, "CACHE", tmp_path / "local")
+    monkeypatch.setattr(cache, "CACHE", tmp_path / "local")
     return tmp_path / "cluster"
 
 
@@ -37,10 +37,10 @@ def test_cluster_with_a_killed_worker_gives_the_local_table(own_cache, tmp_path)
         pids = list(client.run(os.getpid).values())
         killer = threading.Thread(target=kill_when_something_is_finished, args=(pids[0], own_cache))
         killer.start()
-        on_cluster = sweep.run(
+        on_cluster = runner.run(
             "lottery_tickets", results=tmp_path, dask=cluster.scheduler_address, **TINY
         )
         killer.join()
         assert pids[0] not in client.run(os.getpid).values()
-    local = sweep.run("lottery_tickets", results=tmp_path, jobs=1, **TINY)
+    local = runner.run("lottery_tickets", results=tmp_path, jobs=1, **TINY)
     pd.testing.assert_frame_equal(on_cluster, local)

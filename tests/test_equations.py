@@ -17,22 +17,15 @@ import prunelab
 from prunelab.batchnorm import recalibrate_bn
 from prunelab.data import Split
 from prunelab.distillation import kd_loss
+from prunelab.engines.masked_mlp import MaskedMLP
+from prunelab.filters import filter_norms, weight_penalty
 from prunelab.finetuning import get_finetune_optimizer, learning_rate_rewinding
 from prunelab.gradual import sparsity_schedule
 from prunelab.intervals import mean_interval
-from prunelab.lottery import MaskedMLP, early_stop, prune_round, supermask
+from prunelab.lottery import early_stop, prune_round, supermask
+from prunelab.masks import get_masks, make_pruning_permanent
 from prunelab.models import lenet300
-from prunelab.pruning import (
-    apply_global_pruning,
-    filter_norms,
-    get_masks,
-    l1_score,
-    l2_score,
-    lamp_score,
-    lowest,
-    make_pruning_permanent,
-    weight_penalty,
-)
+from prunelab.pruning import apply_global_pruning, l1_score, l2_score, lamp_score, lowest
 from prunelab.rewinding import error_barrier, snapshot, weight_rewinding
 from prunelab.sparsity import CSRLinear, binary_entropy, bytes_bound, check_sparsity
 from prunelab.surgery import masked_filter_output, prune_channels, prune_network

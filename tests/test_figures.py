@@ -10,8 +10,9 @@ import pytest
 from matplotlib.collections import LineCollection
 
 from prunelab import figures
+from prunelab.masks import get_masks
 from prunelab.models import lenet300
-from prunelab.pruning import apply_global_pruning, get_masks
+from prunelab.pruning import apply_global_pruning
 from prunelab.sparsity import bytes_on_disk, check_sparsity
 from prunelab.surgery import channel_labels
 

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from prunelab.finetuning import get_finetune_optimizer
 from prunelab.gradual import gradual_pruning, sparsity_schedule
+from prunelab.masks import get_masks
 from prunelab.models import lenet300, small_convnet
-from prunelab.pruning import apply_global_pruning, get_masks
+from prunelab.pruning import apply_global_pruning
 from prunelab.sparsity import total_sparsity
 from prunelab.training import HISTORY_COLUMNS, TrainingInterrupted, fit
 

@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from prunelab import sweep
-from prunelab.pruning import apply_global_pruning, get_masks, prunable_layers
+from prunelab.lab import cache, runner
+from prunelab.masks import get_masks, prunable_layers
+from prunelab.pruning import apply_global_pruning
 from prunelab.rewinding import snapshot
 from prunelab.studies import instability as study
-from prunelab.studies.original import BUILD, STEPS
+from prunelab.studies.trajectories import BUILD, STEPS
 from prunelab.training import Evaluation, fit
 
 TINY = {
@@ -210,8 +211,8 @@ def tiny(monkeypatch, data):
 
 
 def run(monkeypatch, folder) -> pd.DataFrame:
-    monkeypatch.setattr(sweep, "CACHE", folder / "cache")
-    return sweep.run("instability", seeds=2, results=folder)
+    monkeypatch.setattr(cache, "CACHE", folder / "cache")
+    return runner.run("instability", seeds=2, results=folder)
 
 
 def test_a_tiny_run_is_tidy_and_repeats_itself(tiny, tmp_path, monkeypatch):

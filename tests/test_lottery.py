@@ -1,10 +1,10 @@
 """Lottery tickets: the fast loop is exact, and every known trap of the experiment is avoided."""
 
 import copy
+import functools
 import subprocess
 import sys
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -13,19 +13,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from prunelab import sweep
-from prunelab.data import Data, load_data
-from prunelab.lottery import (
-    MaskedMLP,
-    early_stop,
-    fit_masked,
-    fit_together,
-    living_units,
-    prune_round,
-    random_masks,
-)
+from prunelab.data import ROOT, Data, load_data
+from prunelab.engines.masked_mlp import MaskedMLP, fit_masked, living_units
+from prunelab.engines.together import fit_together
+from prunelab.lab import cache, runner
+from prunelab.lottery import early_stop, prune_round, random_masks
+from prunelab.masks import get_masks, kept_weights, prunable_layers
 from prunelab.models import lenet300, small_convnet
-from prunelab.pruning import get_masks, kept_weights, prunable_layers
 from prunelab.rewinding import snapshot, weight_rewinding
 from prunelab.studies import lottery_tickets as study
 from prunelab.training import evaluate, fit
@@ -307,7 +301,7 @@ def test_random_masks_keep_as_many_elsewhere():
 # The study
 
 
-@cache
+@functools.cache
 def all_images() -> Data:
     return load_data()
 
@@ -323,7 +317,7 @@ def few_images(name: str = "fashion-mnist", seed: int = 0) -> Data:
 @pytest.fixture
 def small_study(tmp_path, monkeypatch):
     """The study on few images, with a cache of its own."""
-    monkeypatch.setattr(sweep, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(cache, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(study, "load_data", few_images)
     return tmp_path
 
@@ -332,7 +326,7 @@ WHICH = {"iterations": 20, "dataset": "fashion-mnist", "device": "cpu"}
 
 
 def run_study(folder: Path, **options) -> pd.DataFrame:
-    return sweep.run(
+    return runner.run(
         "lottery_tickets", results=folder, **{"seeds": 1, "rounds": 2, "iterations": 20} | options
     )
 
@@ -364,14 +358,14 @@ def test_ticket_starts_from_its_first_weights_and_biases(small_study):
     initial = snapshot(lenet300(seed=study.draw(0, "init")))
     model = study.starting_point("ticket", study.ticket_masks(seed=0, round=2, **WHICH), 0, 2)
     assert all(torch.equal(initial[name], tensor) for name, tensor in snapshot(model).items())
-    trained = sweep.remember(study.train_ticket, seed=0, round=1, **WHICH)[2]
+    trained = cache.remember(study.train_ticket, seed=0, round=1, **WHICH)[2]
     assert all(not torch.equal(initial[f"{name}.bias"], trained[f"{name}.bias"]) for name in RATES)
 
 
 def test_masks_are_nested_and_by_magnitude_after_training(small_study):
     first = study.ticket_masks(seed=0, round=1, **WHICH)
     second = study.ticket_masks(seed=0, round=2, **WHICH)
-    trained = sweep.remember(study.train_ticket, seed=0, round=1, **WHICH)[2]
+    trained = cache.remember(study.train_ticket, seed=0, round=1, **WHICH)[2]
     for name, mask in second.items():
         assert not (mask & ~first[name]).any()
         magnitude = trained[f"{name}.weight"].abs()
@@ -382,7 +376,7 @@ def test_one_shot_keeps_as_many_in_every_layer(small_study):
     iterative = study.ticket_masks(seed=0, round=2, **WHICH)
     one_shot = study.one_shot_masks(seed=0, round=2, **WHICH)
     assert {n: m.sum() for n, m in one_shot.items()} == {n: m.sum() for n, m in iterative.items()}
-    dense = sweep.remember(study.train_ticket, seed=0, round=0, **WHICH)[2]
+    dense = cache.remember(study.train_ticket, seed=0, round=0, **WHICH)[2]
     for name, mask in one_shot.items():
         magnitude = dense[f"{name}.weight"].abs()
         assert magnitude[mask].min() >= magnitude[~mask].max()
@@ -423,7 +417,7 @@ def test_everything_random_differs_between_trials(small_study):
 def test_global_random_state_has_no_influence(small_study, monkeypatch):
     torch.manual_seed(1)
     first = run_study(small_study, rounds=1)
-    monkeypatch.setattr(sweep, "CACHE", small_study / "other_cache")
+    monkeypatch.setattr(cache, "CACHE", small_study / "other_cache")
     torch.manual_seed(2)
     pd.testing.assert_frame_equal(run_study(small_study, rounds=1), first)
 
@@ -504,11 +498,12 @@ def kept(folder: Path) -> dict[Path, int]:
 
 COMMAND = """
 from pathlib import Path
-from prunelab import sweep
+from prunelab.lab import cache, runner
+from prunelab.data import ROOT
 from tests import test_lottery
 
 test_lottery.study.load_data = test_lottery.few_images
-sweep.run("lottery_tickets", seeds=1, rounds=2, iterations=60, results=Path("results"))
+runner.run("lottery_tickets", seeds=1, rounds=2, iterations=60, results=Path("results"))
 """
 
 
@@ -516,7 +511,7 @@ sweep.run("lottery_tickets", seeds=1, rounds=2, iterations=60, results=Path("res
 def test_killed_study_goes_on_to_the_same_table(small_study, tmp_path_factory):
     folder = tmp_path_factory.mktemp("killed")
     command = [sys.executable, "-c", COMMAND]
-    variables = environment(PRUNELAB_CACHE=str(folder / "cache"), PYTHONPATH=str(sweep.ROOT))
+    variables = environment(PRUNELAB_CACHE=str(folder / "cache"), PYTHONPATH=str(ROOT))
     process = subprocess.Popen(command, cwd=folder, env=variables, start_new_session=True)
     try:
         wait_until(lambda: len(kept(folder / "cache")) >= 4, process)

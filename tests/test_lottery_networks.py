@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from prunelab import figures, sweep
+from prunelab import figures
 from prunelab.data import Data
+from prunelab.lab import cache
+from prunelab.masks import effective_weight, get_masks, kept_weights, prunable_layers
 from prunelab.models import NETWORKS, resnet20
-from prunelab.pruning import effective_weight, get_masks, kept_weights, prunable_layers
 from prunelab.rewinding import snapshot
 from prunelab.studies import lottery_networks as study
 from prunelab.training import evaluate, fit
@@ -38,7 +39,7 @@ def fewer_images(name: str, seed: int) -> Data:
 @pytest.fixture
 def small_study(tmp_path, monkeypatch):
     """The study on few images, with a narrow ResNet-20 and a cache of its own."""
-    monkeypatch.setattr(sweep, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(cache, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(study, "load_data", fewer_images)
     monkeypatch.setitem(NETWORKS, "resnet20", partial(resnet20, width=4))
     return tmp_path
@@ -180,7 +181,7 @@ def test_rewinding_to_0_is_the_initialization(small_study):
 
 
 def test_rewound_training_goes_on_with_the_schedule(small_study, histories):
-    sweep.remember(study.train_ticket, round=0, **WHICH)
+    cache.remember(study.train_ticket, round=0, **WHICH)
     for kind, first in {"ticket": 3, "random mask": 3, "random reinit": 0}.items():
         end = study.train(kind, **LAST, **WHICH)[0][1]
         assert end["moment"] == "end"

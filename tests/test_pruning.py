@@ -12,21 +12,16 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import prune
 
-from prunelab.models import lenet300, small_convnet
-from prunelab.pruning import (
-    LayerCollapse,
-    apply_filter_pruning,
-    apply_global_pruning,
+from prunelab.filters import apply_filter_pruning, filter_norms, weight_penalty
+from prunelab.masks import (
     effective_weight,
-    filter_norms,
     get_masks,
-    lamp_score,
-    lowest,
     make_pruning_permanent,
     prunable_layers,
     set_mask,
-    weight_penalty,
 )
+from prunelab.models import lenet300, small_convnet
+from prunelab.pruning import LayerCollapse, apply_global_pruning, lamp_score, lowest
 
 CRITERIA = ("l1", "l2", "lamp", "random")
 FILTER_CRITERIA = ("l1", "l2", "random")

@@ -9,8 +9,9 @@ from collections import defaultdict
 import pytest
 import torch
 
+from prunelab.lab.results import RESULTS
+from prunelab.lab.runner import studies
 from prunelab.models import CHECKPOINTS, pretrained
-from prunelab.sweep import RESULTS, studies
 from prunelab.training import evaluate
 
 RECORDS = sorted(RESULTS.glob("*.json"))

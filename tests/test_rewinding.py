@@ -8,14 +8,9 @@ from torch import nn
 from torch.nn.utils import prune
 
 from prunelab.data import Split
+from prunelab.masks import effective_weight, get_masks, make_pruning_permanent, prunable_layers
 from prunelab.models import lenet300, pretrained, small_convnet
-from prunelab.pruning import (
-    apply_global_pruning,
-    effective_weight,
-    get_masks,
-    make_pruning_permanent,
-    prunable_layers,
-)
+from prunelab.pruning import apply_global_pruning
 from prunelab.rewinding import error_barrier, reinitialize, snapshot, weight_rewinding
 from prunelab.sparsity import total_sparsity
 from prunelab.training import fit

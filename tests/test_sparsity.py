@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from prunelab.masks import make_pruning_permanent, prunable_layers
 from prunelab.models import lenet300, small_convnet
-from prunelab.pruning import apply_global_pruning, make_pruning_permanent, prunable_layers
+from prunelab.pruning import apply_global_pruning
 from prunelab.sparsity import (
     ALL_PARAMETERS,
     PRUNABLE_WEIGHTS,

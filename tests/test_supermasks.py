@@ -5,10 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from prunelab import figures, sweep
-from prunelab.lottery import fit_masked, prune_round, supermask
+from prunelab import figures
+from prunelab.engines.masked_mlp import fit_masked
+from prunelab.lab import cache, runner
+from prunelab.lottery import prune_round, supermask
+from prunelab.masks import effective_weight, get_masks
 from prunelab.models import lenet300
-from prunelab.pruning import effective_weight, get_masks
 from prunelab.rewinding import snapshot, weight_rewinding
 from prunelab.studies import supermasks as study
 from prunelab.training import evaluate
@@ -26,7 +28,7 @@ EVERY_ARM = [(name, *arm) for name, arms in study.ARMS.items() for arm in arms]
 @pytest.fixture
 def small_study(tmp_path, monkeypatch):
     """The study on few images, with a cache of its own."""
-    monkeypatch.setattr(sweep, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(cache, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(study, "load_data", few_images)
     return tmp_path
 
@@ -375,7 +377,7 @@ def test_table_is_tidy_and_complete(small_study, monkeypatch):
     monkeypatch.setattr(study, "SAMPLES", 2)
     monkeypatch.setitem(study.ROUNDS, "masks", (0, 3, 18))
     torch.manual_seed(1)
-    table = sweep.run("supermasks", seeds=2, iterations=4, results=small_study)
+    table = runner.run("supermasks", seeds=2, iterations=4, results=small_study)
     names = ["experiment", "criterion", "values", "pruned", "seed", "density", "moment"]
     accuracies, rate = ["valid_accuracy", "test_accuracy"], "mask_learning_rate"
     assert list(table) == [*names, "iteration", *accuracies, rate]
@@ -424,4 +426,4 @@ def test_points_are_named_in_words():
 
 
 def test_quick_scale_is_known():
-    assert sweep.grid_settings(study, None, "quick", {}) == {"seeds": 2, "iterations": 200}
+    assert runner.grid_settings(study, None, "quick", {}) == {"seeds": 2, "iterations": 200}

@@ -19,8 +19,10 @@ import pytest
 import torch
 
 import prunelab.studies
-from prunelab import figures, sweep
+from prunelab import figures
 from prunelab.__main__ import main
+from prunelab.lab import cache, runner
+from prunelab.lab import results as lab_results
 from prunelab.training import TrainingInterrupted
 
 ROOT = Path(__file__).parents[1]
@@ -72,7 +74,7 @@ class Study:
         self.name, self.folder = name, folder
 
     def run(self, seeds: int | None = 3, **options) -> pd.DataFrame:
-        return sweep.run(self.name, seeds=seeds, results=self.folder, **options)
+        return runner.run(self.name, seeds=seeds, results=self.folder, **options)
 
     def calls(self) -> list[int]:
         return [len(path.read_text()) for path in sorted(self.folder.glob("seed_*"))]
@@ -90,8 +92,8 @@ def study(tmp_path, monkeypatch, request):
     (tmp_path / f"{name}.py").write_text(TINY_STUDY.format(folder=str(tmp_path), pause=0))
     path = [*prunelab.studies.__path__, str(tmp_path)]
     monkeypatch.setattr(prunelab.studies, "__path__", path)
-    monkeypatch.setattr(sweep, "studies", lambda: [name])
-    monkeypatch.setattr(sweep, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(runner, "studies", lambda: [name])
+    monkeypatch.setattr(cache, "CACHE", tmp_path / "cache")
     yield Study(name, tmp_path)
     sys.modules.pop(f"prunelab.studies.{name}", None)
 
@@ -105,7 +107,7 @@ def test_rows_are_in_the_order_of_the_grid(study):
 
 def test_recorded_table_is_the_returned_one(study):
     table = study.run()
-    recorded = sweep.load_results(study.name, study.folder)
+    recorded = lab_results.load_results(study.name, study.folder)
     pd.testing.assert_frame_equal(recorded, table, rtol=1e-7)
 
 
@@ -201,8 +203,8 @@ def test_record_holds_scale_and_options(study):
 
 
 def test_only_the_recorded_scale_goes_to_the_recorded_results():
-    assert sweep.results_folder() == sweep.RESULTS
-    folders = {sweep.results_folder("quick"), sweep.results_folder("recorded", {"rounds": 3})}
+    assert runner.results_folder() == lab_results.RESULTS
+    folders = {runner.results_folder("quick"), runner.results_folder("recorded", {"rounds": 3})}
     assert folders == {Path("build/quick"), Path("build/custom")}
 
 
@@ -211,9 +213,9 @@ def test_scale_or_option_of_another_study_is_an_error(study, monkeypatch):
         study.run(rounds=3)
     with pytest.raises(ValueError, match=r"scale='paper' is none of tiny_\w+; it has recorded, q"):
         study.run(scale="paper")
-    monkeypatch.setattr(sweep, "studies", lambda: ["dense"])
+    monkeypatch.setattr(runner, "studies", lambda: ["dense"])
     with pytest.raises(ValueError, match=r"rounds=3 is no option of dense; it has none"):
-        sweep.run("dense", rounds=3)
+        runner.run("dense", rounds=3)
 
 
 def test_finish_receives_the_table(study, monkeypatch):
@@ -227,18 +229,18 @@ def test_finish_receives_the_table(study, monkeypatch):
 
 def test_unknown_study_lists_the_known_ones():
     with pytest.raises(ValueError, match=r"name='density' is no study; choose one of .*dense, "):
-        sweep.run("density")
+        runner.run("density")
 
 
 @pytest.mark.parametrize("options", [{"seeds": 0}, {"jobs": 0}])
 def test_fewer_than_one_seed_or_job_is_an_error(options):
     with pytest.raises(ValueError, match=r"seeds=\d and jobs=\d must be at least 1"):
-        sweep.run("dense", **options)
+        runner.run("dense", **options)
 
 
 def test_results_of_a_study_not_run_say_how_to_run_it(tmp_path):
     with pytest.raises(FileNotFoundError, match="python -m prunelab run dense"):
-        sweep.load_results("dense", tmp_path)
+        lab_results.load_results("dense", tmp_path)
 
 
 def load(path: Path, name: str, source: str):
@@ -261,7 +263,7 @@ def fingerprint(tmp_path, monkeypatch):
         number = next(numbers)
         helping = load(tmp_path / f"helper_{number}.py", "prunelab.helper", helper)
         monkeypatch.setattr(sys.modules["prunelab"], "helper", helping, raising=False)
-        return sweep.code_fingerprint(load(tmp_path / f"user_{number}.py", "prunelab.user", source))
+        return cache.code_fingerprint(load(tmp_path / f"user_{number}.py", "prunelab.user", source))
 
     return of
 
@@ -504,7 +506,7 @@ def test_command_line_draws_what_is_not_the_record_beside_it(monkeypatch, capsys
         asked.update(options, name=name)
         return pd.DataFrame({"x": [1, 2]})
 
-    monkeypatch.setattr(sweep, "run", run)
+    monkeypatch.setattr(runner, "run", run)
     monkeypatch.setattr(figures, "draw_all", lambda *folders: drawn.append(folders) or ["a.png"])
     words = ["--trials", "2", "--jobs", "2", "--scale", "quick", "--iterations", "9"]
     command_line(monkeypatch, "run", "lottery_tickets", *words)
@@ -529,5 +531,5 @@ def test_figures_of_an_empty_folder_say_what_is_missing(monkeypatch, tmp_path):
 
 def test_command_line_lists_the_studies():
     output = run_python("-m", "prunelab", "list", cwd=ROOT)
-    assert [line.split()[0] for line in output.splitlines()] == sweep.studies()
+    assert [line.split()[0] for line in output.splitlines()] == runner.studies()
     assert "The dense networks everything starts from" in output

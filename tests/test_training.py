@@ -8,8 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from prunelab.masks import get_masks
 from prunelab.models import lenet300, small_convnet
-from prunelab.pruning import apply_global_pruning, get_masks
+from prunelab.pruning import apply_global_pruning
 from prunelab.training import (
     HISTORY_COLUMNS,
     TrainingInterrupted,

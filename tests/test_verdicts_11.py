@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from prunelab import figures
-from prunelab.sweep import RESULTS
+from prunelab.lab.results import RESULTS
 
 ROUNDS = range(22)
 WEIGHTS = {"fc1": 784 * 300, "fc2": 300 * 100, "fc3": 100 * 10}

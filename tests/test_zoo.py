@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from torchvision.models.convnext import LayerNorm2d
 
+from prunelab.lab.results import RESULTS, load_results
 from prunelab.models import resnet20, small_convnet
 from prunelab.studies import zoo
 from prunelab.surgery import prune_network
-from prunelab.sweep import RESULTS, load_results
 
 IMAGE = torch.randn(1, 1, 28, 28, generator=torch.Generator().manual_seed(0))
 

@@ -6,9 +6,10 @@ from torch import nn
 
 from prunelab.batchnorm import recalibrate_bn
 from prunelab.data import Data, load_data
+from prunelab.filters import apply_filter_pruning
 from prunelab.finetuning import get_finetune_optimizer
-from prunelab.pruning import apply_filter_pruning, apply_global_pruning
-from prunelab.studies.original import dense_network, networks
+from prunelab.pruning import apply_global_pruning
+from prunelab.studies.trajectories import dense_network, networks
 from prunelab.training import evaluate, fit
 
 DAMAGE = (("weights", 0.5), ("weights", 0.8), ("filters", 0.25), ("filters", 0.5))

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from prunelab.data import load_data
+from prunelab.lab.cache import remember
+from prunelab.lab.results import load_results
 from prunelab.models import CHECKPOINTS, NETWORKS
-from prunelab.sweep import load_results, remember
 from prunelab.training import evaluate, fit
 
 EPOCHS = {"lenet300": 15, "small_convnet": 10}

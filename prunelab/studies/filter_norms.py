@@ -4,8 +4,9 @@ import copy
 
 from prunelab.batchnorm import recalibrate_bn
 from prunelab.data import load_data
+from prunelab.filters import apply_filter_pruning
 from prunelab.finetuning import get_finetune_optimizer
-from prunelab.pruning import apply_filter_pruning, get_masks
+from prunelab.masks import get_masks
 from prunelab.studies.dense import dense_network, networks
 from prunelab.training import evaluate, fit
 

@@ -5,7 +5,7 @@ from functools import partial
 from prunelab.data import load_data
 from prunelab.finetuning import get_finetune_optimizer
 from prunelab.gradual import gradual_pruning, sparsity_schedule
-from prunelab.studies.original import dense_network, networks
+from prunelab.studies.trajectories import dense_network, networks
 from prunelab.training import evaluate
 
 BUDGET = {"lenet300": 860, "half_convnet": 220}

@@ -1,6 +1,6 @@
 """Error barrier between two copies trained from iteration k in different image orders.
 
-The instability analysis of Frankle et al. (2020), arXiv:1912.05671, at the scale of `original`,
+The instability analysis of Frankle et al. (2020), arXiv:1912.05671, at the scale of `trajectories`,
 with one-shot instead of iterative magnitude pruning. The copies go on from the weights of iteration
 k, with the learning rates that the original training had from k on, and new momentum.
 """
@@ -13,11 +13,12 @@ from torch import nn
 from prunelab.batchnorm import recalibrate_bn
 from prunelab.data import Data, load_data
 from prunelab.finetuning import learning_rate_rewinding
+from prunelab.lab.cache import remember
 from prunelab.lottery import random_masks
-from prunelab.pruning import apply_global_pruning, get_masks
+from prunelab.masks import get_masks
+from prunelab.pruning import apply_global_pruning
 from prunelab.rewinding import State, error_barrier, reinitialize, snapshot, weight_rewinding
-from prunelab.studies.original import BUILD, STEPS, networks
-from prunelab.sweep import remember
+from prunelab.studies.trajectories import BUILD, STEPS, networks
 from prunelab.training import evaluate, fit
 
 DENSITIES = {"half_convnet": 0.2, "lenet300": 0.05}

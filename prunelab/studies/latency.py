@@ -10,8 +10,9 @@ import pandas as pd
 import torch
 from torch import nn
 
+from prunelab.masks import make_pruning_permanent
 from prunelab.models import lenet300
-from prunelab.pruning import apply_global_pruning, make_pruning_permanent
+from prunelab.pruning import apply_global_pruning
 from prunelab.sparsity import CSRLinear, latency
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)

@@ -7,7 +7,7 @@ import torch
 from prunelab.data import load_data
 from prunelab.finetuning import get_finetune_optimizer, learning_rate_rewinding, one_cycle
 from prunelab.pruning import apply_global_pruning
-from prunelab.studies.original import dense_network, networks
+from prunelab.studies.trajectories import dense_network, networks
 from prunelab.training import evaluate, fit
 
 SPARSITIES = {"lenet300": (0.8, 0.95), "half_convnet": (0.5, 0.8)}

@@ -17,12 +17,13 @@ from torch import nn
 
 from prunelab.data import Data, load_data
 from prunelab.finetuning import learning_rate_rewinding
+from prunelab.lab.cache import remember
 from prunelab.lottery import early_stop, prune_round
+from prunelab.masks import get_masks, prunable_layers
 from prunelab.models import NETWORKS
-from prunelab.pruning import apply_global_pruning, get_masks, prunable_layers
+from prunelab.pruning import apply_global_pruning
 from prunelab.rewinding import State, reinitialize, snapshot, weight_rewinding
 from prunelab.studies.lottery_tickets import EVALUATE_EVERY, as_kind, density, draw, row_at
-from prunelab.sweep import remember
 from prunelab.training import fit
 
 

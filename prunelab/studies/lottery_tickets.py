@@ -17,18 +17,13 @@ import numpy as np
 from torch import nn
 
 from prunelab.data import Data, load_data
-from prunelab.lottery import (
-    Trained,
-    early_stop,
-    fit_masked,
-    fit_together,
-    prune_round,
-    random_masks,
-)
+from prunelab.engines.masked_mlp import Trained, fit_masked
+from prunelab.engines.together import fit_together
+from prunelab.lab.cache import remember
+from prunelab.lottery import early_stop, prune_round, random_masks
+from prunelab.masks import get_masks, kept_weights, prunable_layers
 from prunelab.models import lenet300
-from prunelab.pruning import get_masks, kept_weights, prunable_layers
 from prunelab.rewinding import State, reinitialize, snapshot, weight_rewinding
-from prunelab.sweep import remember
 from prunelab.training import evaluate
 
 RATES = {"fc1": 0.2, "fc2": 0.2, "fc3": 0.1}

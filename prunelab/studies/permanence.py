@@ -5,7 +5,8 @@ import copy
 import torch
 
 from prunelab.data import load_data
-from prunelab.pruning import apply_global_pruning, make_pruning_permanent
+from prunelab.masks import make_pruning_permanent
+from prunelab.pruning import apply_global_pruning
 from prunelab.sparsity import total_sparsity
 from prunelab.studies.dense import dense_network, networks
 from prunelab.training import evaluate, fit

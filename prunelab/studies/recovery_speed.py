@@ -5,8 +5,9 @@ import torch
 
 from prunelab.data import load_data
 from prunelab.distillation import distill
-from prunelab.pruning import apply_filter_pruning, apply_global_pruning
-from prunelab.studies.original import dense_network, networks
+from prunelab.filters import apply_filter_pruning
+from prunelab.pruning import apply_global_pruning
+from prunelab.studies.trajectories import dense_network, networks
 from prunelab.training import evaluate, fit
 
 TARGET = 0.99

@@ -9,8 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from prunelab.data import Data, load_data
+from prunelab.filters import weight_penalty
 from prunelab.models import lenet300
-from prunelab.pruning import LayerCollapse, apply_global_pruning, weight_penalty
+from prunelab.pruning import LayerCollapse, apply_global_pruning
 from prunelab.training import evaluate, fit
 
 STRENGTHS = {

@@ -11,9 +11,10 @@ from prunelab.batchnorm import recalibrate_bn
 from prunelab.data import load_data
 from prunelab.finetuning import learning_rate_rewinding
 from prunelab.lottery import random_masks
-from prunelab.pruning import apply_global_pruning, get_masks
+from prunelab.masks import get_masks
+from prunelab.pruning import apply_global_pruning
 from prunelab.rewinding import error_barrier, reinitialize, weight_rewinding
-from prunelab.studies.original import BUILD, STEPS, moment, networks, weights_on_the_way
+from prunelab.studies.trajectories import BUILD, STEPS, moment, networks, weights_on_the_way
 from prunelab.training import evaluate, fit
 
 DENSITIES = {"lenet300": (0.5, 0.2, 0.05, 0.02), "half_convnet": (0.2,)}

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from prunelab.batchnorm import recalibrate_bn
 from prunelab.data import load_data
 from prunelab.distillation import distill
-from prunelab.pruning import LayerCollapse, apply_global_pruning, kept_weights, prunable_layers
+from prunelab.masks import kept_weights, prunable_layers
+from prunelab.pruning import LayerCollapse, apply_global_pruning
 from prunelab.rewinding import State, reinitialize, weight_rewinding
-from prunelab.studies.original import STEPS, dense_network, moment, networks, weights_on_the_way
 from prunelab.studies.rewinding import schedule
+from prunelab.studies.trajectories import STEPS, dense_network, moment, networks, weights_on_the_way
 from prunelab.surgery import prune_network
 from prunelab.training import evaluate, evaluation_mode, fit
 

@@ -9,11 +9,11 @@ import copy
 import pandas as pd
 
 from prunelab.data import load_data
-from prunelab.pruning import make_pruning_permanent
+from prunelab.masks import make_pruning_permanent
 from prunelab.sparsity import bytes_on_disk, latency
 from prunelab.studies.latency import to_csr
-from prunelab.studies.original import dense_network, networks
 from prunelab.studies.structured import EQUAL_PARAMETERS, FILTERS, RATIOS, without
+from prunelab.studies.trajectories import dense_network, networks
 
 BATCHES = (1, 64)
 

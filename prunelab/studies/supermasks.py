@@ -21,9 +21,11 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from prunelab.data import Data, load_data
-from prunelab.lottery import early_stop, fit_masked, random_masks, supermask
+from prunelab.engines.masked_mlp import fit_masked
+from prunelab.lab.cache import remember
+from prunelab.lottery import early_stop, random_masks, supermask
+from prunelab.masks import kept_weights, prunable_layers
 from prunelab.models import lenet300
-from prunelab.pruning import kept_weights, prunable_layers
 from prunelab.rewinding import State, snapshot, weight_rewinding
 from prunelab.studies.lottery_tickets import (
     BATCH_SIZE,
@@ -32,7 +34,6 @@ from prunelab.studies.lottery_tickets import (
     RATES,
     accuracies,
 )
-from prunelab.sweep import remember
 from prunelab.training import fit
 
 ROUNDS = {

@@ -4,7 +4,7 @@ from prunelab.data import load_data
 from prunelab.distillation import distill
 from prunelab.finetuning import get_finetune_optimizer
 from prunelab.pruning import apply_global_pruning
-from prunelab.studies.original import dense_network, networks
+from prunelab.studies.trajectories import dense_network, networks
 from prunelab.training import evaluate, fit
 
 SPARSITY = 0.95

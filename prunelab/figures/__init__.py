@@ -778,7 +778,7 @@ def draw_all(folder: Path, results: Path | None = None) -> Iterator[Path]:
     Raises:
         FileNotFoundError: none of the studies that have figures is there.
     """
-    from prunelab.sweep import RESULTS
+    from prunelab.lab.results import RESULTS
 
     global theme
     before, results = theme, results or RESULTS

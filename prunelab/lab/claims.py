@@ -13,8 +13,8 @@ import pandas as pd
 
 from prunelab.data import DATA_DIR
 from prunelab.intervals import mean_interval, paired_difference
+from prunelab.lab.results import load_results
 from prunelab.studies import recovery_speed, regularization, structured, structured_cost
-from prunelab.sweep import load_results
 
 
 class Claim(NamedTuple):

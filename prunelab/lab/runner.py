@@ -6,40 +6,28 @@ points are kept by `joblib.Memory`, so a study that was stopped goes on where it
 handed out in the order of the grid, to the processes of this machine or to a Dask cluster.
 """
 
-import ast
 import errno
 import hashlib
 import importlib
 import importlib.util
 import inspect
 import json
-import os
-import platform
-import shutil
-import subprocess
-import sys
 import time
-import warnings
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
 import pandas as pd
-import torch
-from joblib import Memory, Parallel, delayed, parallel_config
+from joblib import Parallel, delayed, parallel_config
 from tqdm.auto import tqdm
 
-from prunelab.data import DATA_DIR
-from prunelab.training import TrainingInterrupted
+from prunelab.data import ROOT
+from prunelab.lab.cache import CACHE, CannotKeep, remember
+from prunelab.lab.provenance import provenance
+from prunelab.lab.results import RESULTS, _write
 
-ROOT = Path(__file__).parents[1]
-RESULTS = DATA_DIR / "results"
-CACHE = Path(os.environ.get("PRUNELAB_CACHE", ROOT / ".cache"))
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of the system that say that there is no room to write."""
 
@@ -157,73 +145,9 @@ def studies() -> list[str]:
     """The names of all studies."""
     return sorted(
         path.stem
-        for path in (Path(__file__).parent / "studies").glob("*.py")
+        for path in (ROOT / "prunelab" / "studies").glob("*.py")
         if path.stem != "__init__"
     )
-
-
-def load_results(name: str, results: Path = RESULTS) -> pd.DataFrame:
-    """The recorded table of a study.
-
-    Raises:
-        FileNotFoundError: it has not been run.
-    """
-    path = results / f"{name}.csv"
-    if not path.exists():
-        raise FileNotFoundError(f"{name} is not recorded yet; run `python -m prunelab run {name}`")
-    return pd.read_csv(path)
-
-
-def remember(function, **arguments):
-    """Call a module-level function, or fetch what it returned before for these arguments.
-
-    What is kept counts only while the code stays the same: that of the function's module and of
-    every module of prunelab it uses (comments and docstrings aside).
-    """
-    module = inspect.getmodule(function)
-    call = (module.__name__, function.__name__, code_fingerprint(module), arguments)
-    with warnings.catch_warnings():
-        # joblib would go on without keeping anything, and a long run would be lost in the end.
-        warnings.filterwarnings("error", message="Unable to cache to disk")
-        try:
-            return Memory(CACHE, verbose=0).cache(_call)(*call)
-        except Warning as warning:
-            if "Unable to cache to disk" not in str(warning):
-                raise
-            raise CannotKeep(CACHE, warning.__context__) from warning
-
-
-class CannotKeep(RuntimeError):
-    """A finished result could not be written."""
-
-    def __str__(self) -> str:
-        path, why = self.args
-        return f"{path} cannot be written ({why}), perhaps because the disk is full"
-
-
-@cache
-def code_fingerprint(module: ModuleType) -> str:
-    """A hash of the code of a module and of all modules of prunelab it uses."""
-    sources = {m.__name__: _code_only(inspect.getsource(m)) for m in _uses(module, {})}
-    return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
-
-
-def provenance(command: str) -> dict:
-    """Who made a result: command, commit, versions, machine and date."""
-    packages = ("torch", "torchvision", "numpy", "pandas", "scipy")
-    return {
-        "command": command,
-        "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain", "--", "prunelab")),
-        "python": platform.python_version(),
-        "versions": {package: version(package) for package in packages},
-        "machine": {
-            "system": f"{platform.system()} {platform.machine()}",
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-        },
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-    }
 
 
 @contextmanager
@@ -264,76 +188,3 @@ def _command(name: str, seeds: int, jobs: int, scale: str, options: dict) -> str
 
 def _numbered(i: int, function, point: dict) -> tuple[int, list[dict]]:
     return i, remember(function, **point)
-
-
-def _call(module: str, function: str, code: str, arguments: dict):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with warnings.catch_warnings():
-            # A run stopped by hand is unfinished: it must fail, or it would be kept as a result.
-            warnings.simplefilter("error", TrainingInterrupted)
-            return getattr(importlib.import_module(module), function)(**arguments)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _uses(module: ModuleType, seen: dict) -> list[ModuleType]:
-    seen[module.__name__] = module
-    for node in ast.walk(ast.parse(inspect.getsource(module))):
-        imported = [alias.name for alias in getattr(node, "names", []) if hasattr(alias, "asname")]
-        source = getattr(node, "module", None)
-        for name in [source, *(f"{source}.{name}" for name in imported)] if source else imported:
-            if name.startswith("prunelab.") and name not in {*seen, __name__} and _is_module(name):
-                _uses(importlib.import_module(name), seen)
-    return list(seen.values())
-
-
-def _is_module(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # an object inside a module
-        return False
-
-
-def _code_only(source: str) -> str:
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [line for line in body if not _is_string(line)]
-    return ast.dump(tree)
-
-
-def _is_string(line: ast.stmt) -> bool:
-    return (
-        isinstance(line, ast.Expr)
-        and isinstance(line.value, ast.Constant)
-        and isinstance(line.value.value, str)
-    )
-
-
-def _write(path: Path, text: str) -> None:
-    """All or nothing: a reader never sees half a file."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise CannotKeep(path, error) from error
-
-
-def _git(*arguments: str) -> str | None:
-    if shutil.which("git") is None:
-        return None
-    answer = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
-    return answer.stdout.strip() if answer.returncode == 0 else None
-
-
-def _processor() -> str:
-    if sys.platform == "linux":
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()

@@ -12,9 +12,10 @@ from torch import nn
 
 from prunelab.data import load_data
 from prunelab.finetuning import learning_rate_rewinding
+from prunelab.lab.cache import remember
+from prunelab.lab.results import load_results
 from prunelab.models import lenet300, small_convnet
 from prunelab.rewinding import State, snapshot
-from prunelab.sweep import load_results, remember
 from prunelab.training import evaluate, fit
 
 BUILD = {"lenet300": lenet300, "half_convnet": partial(small_convnet, width=8)}
@@ -76,7 +77,7 @@ def train(network: str, learning_rate: float, seed: int) -> tuple[list[dict], di
 
 def best_learning_rate(network: str, table: pd.DataFrame | None = None) -> float:
     """The learning rate with the highest mean validation accuracy."""
-    table = load_results("original") if table is None else table
+    table = load_results("trajectories") if table is None else table
     rows = table[(table["network"] == network) & (table["split"] == "valid")]
     return float(rows.groupby("learning_rate")["accuracy"].mean().idxmax())
 

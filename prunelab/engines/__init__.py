@@ -1,0 +1,1 @@
+"""Fast training of masked fully connected networks, one or many at once."""

@@ -1,0 +1,127 @@
+"""Filters: their norms, pruning them by masks, and penalties that shrink weights (notebook 10)."""
+
+import torch
+from torch import Tensor, nn
+
+from prunelab.masks import _mask_names, effective_weight, kept_weights, prunable_layers, set_mask
+from prunelab.pruning import _check_fraction, _check_layers, lowest
+
+
+def filter_norms(weights: Tensor, criterion: str = "l1") -> Tensor:
+    r"""Score of each filter of a convolution by the norm of its weights.
+
+    $$s_j = \|W_j\|_p = \Big(\sum_i |w_{j,i}|^p\Big)^{1/p} \tag{10.1}$$
+
+    for the weights $W_j$ that make output channel $j$, with $p$ = 1 ("l1") or 2 ("l2"). On single
+    weights both norms are $|w|$; on filters they can disagree.
+
+    Args:
+        weights: one layer's weights `[filters, ...]`.
+        criterion: "l1" or "l2".
+
+    Returns:
+        A score for each filter `[filters]`, float64.
+
+    Raises:
+        ValueError: an unknown criterion.
+
+    Source: Li et al. (2017), arXiv:1608.08710.
+    """
+    if criterion not in ("l1", "l2"):
+        raise ValueError(f'criterion={criterion!r} is unknown; choose "l1" or "l2"')
+    order = 1 if criterion == "l1" else 2
+    return torch.linalg.vector_norm(weights.detach().double().flatten(1), order, dim=1)
+
+
+def apply_filter_pruning(
+    model: nn.Module,
+    ratio: float,
+    *,
+    criterion: str = "l1",
+    exclude: str | tuple[str, ...] = (),
+    seed: int = 0,
+) -> nn.Module:
+    r"""Mask whole filters of every convolution, those of the lowest norm (10.1), in place.
+
+    Each layer loses round(ratio · filters) of its filters. A masked filter keeps its place: the
+    network gets neither smaller nor faster, and a BatchNorm layer behind it still sends out a
+    constant. Removing it for good is the business of channel surgery.
+
+    Args:
+        model: any network with convolutions; linear and transposed convolution layers are left
+            alone.
+        ratio: fraction of each layer's filters that are to be masked, 0 ≤ ratio < 1.
+        criterion: "l1" or "l2" (10.1), or "random" (uniform scores).
+        exclude: names of layers to leave as they are; a name also covers the layers inside it.
+        seed: draws the scores of the "random" criterion.
+
+    Returns:
+        The same model, now masked.
+
+    Raises:
+        ValueError: a ratio out of range, an unknown criterion or layer, no convolution, a weight
+            that is NaN or infinite, a layer that would lose every filter or has lost more
+            already. The model is as it was.
+
+    Source: Li et al. (2017), arXiv:1608.08710.
+    """
+    _check_fraction("ratio", ratio)
+    layers = {
+        name: layer
+        for name, layer in prunable_layers(model, exclude).items()
+        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d)
+    }
+    _check_layers(layers)
+    if criterion not in ("l1", "l2", "random"):
+        raise ValueError(f'criterion={criterion!r} is unknown; choose "l1", "l2" or "random"')
+    generator = torch.Generator().manual_seed(seed)
+    masks = {}
+    for name, layer in layers.items():
+        weight, kept = effective_weight(layer), kept_weights(layer)
+        if criterion == "random":
+            scores = torch.rand(len(weight), generator=generator).to(weight.device)
+        else:
+            scores = filter_norms(weight, criterion)
+        gone = ~kept.flatten(1).any(dim=1)
+        count = round(ratio * len(weight))
+        if not gone.sum() <= count < len(weight):
+            raise ValueError(
+                f"ratio={ratio} would mask {count} of the {len(weight)} filters of layer {name!r}, "
+                f"of which {gone.sum()} are masked already; at least one must stay"
+            )
+        keep = ~lowest(scores.masked_fill(gone, -torch.inf), count)
+        masks[name] = kept & keep.view(-1, *[1] * (weight.ndim - 1))
+    for name, layer in layers.items():
+        set_mask(layer, masks[name])
+    return model
+
+
+def weight_penalty(model: nn.Module, criterion: str) -> Tensor:
+    r"""A penalty on the weights, to be added to the loss in training.
+
+    $$R_1 = \sum_i |w_i|, \qquad R_2 = \tfrac{1}{2} \sum_i w_i^2 \tag{10.2}$$
+
+    over the weights of all convolution and linear layers. The gradient of $R_1$ has the same size
+    for every weight and drives small ones to zero; that of $R_2$ shrinks along with the weight.
+
+    Args:
+        model: any network; in a masked one, masked weights count as zero.
+        criterion: "l1" ($R_1$) or "l2" ($R_2$).
+
+    Returns:
+        A scalar with gradient.
+
+    Raises:
+        ValueError: an unknown criterion.
+
+    Source: Han et al. (2015), arXiv:1506.02626, section 3.1.
+    """
+    if criterion not in ("l1", "l2"):
+        raise ValueError(f'criterion={criterion!r} is unknown; choose "l1" or "l2"')
+    weights = []
+    for layer in prunable_layers(model).values():
+        masked = "weight_mask" in _mask_names(layer)
+        weights.append(layer.weight_orig * layer.weight_mask if masked else layer.weight)
+    if criterion == "l1":
+        return sum(weight.abs().sum() for weight in weights)
+    return sum(weight.square().sum() for weight in weights) / 2

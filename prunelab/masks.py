@@ -1,0 +1,109 @@
+"""Masks: how pruned weights are kept away, and how they go for good (notebook 06).
+
+Built on `torch.nn.utils.prune`: a masked layer has a parameter `weight_orig` and a buffer
+`weight_mask`, and recomputes `weight = weight_orig * weight_mask` before every forward pass.
+"""
+
+from torch import Tensor, nn
+from torch.nn.utils import prune
+
+PRUNABLE = (nn.modules.conv._ConvNd, nn.Linear)
+
+
+READS_WEIGHT_DIRECTLY = (nn.modules.linear.NonDynamicallyQuantizableLinear,)
+"""The output layer inside `nn.MultiheadAttention`: its forward is never called, so a mask on it
+would not be applied. It is left alone."""
+
+
+def make_pruning_permanent(model: nn.Module) -> nn.Module:
+    r"""Write the zeros into the weights and take the masks away, in place. The last step of all.
+
+    $$w \leftarrow w_\text{orig} \odot m, \qquad w_\text{orig},\, m \text{ deleted} \tag{6.1}$$
+
+    From here on nothing keeps a zero at zero: training again makes the network dense. Negative
+    zeros, which $w_\text{orig} \odot m$ leaves behind, become plain zeros, so that files compress
+    as they should. A model without masks is left as it is.
+
+    Args:
+        model: a network masked by `apply_global_pruning` or `torch.nn.utils.prune`.
+
+    Returns:
+        The same model, with ordinary parameters and the sparsity it had.
+    """
+    for layer in model.modules():
+        masked = [name.removesuffix("_mask") for name in _mask_names(layer)]
+        for name in masked:
+            prune.remove(layer, name)
+            getattr(layer, name).data.add_(0.0)  # -0.0 + 0.0 is 0.0
+    return model
+
+
+def get_masks(model: nn.Module) -> dict[str, Tensor]:
+    """The masks of a masked model by layer name: boolean, True where a weight is kept."""
+    return {
+        name: layer.weight_mask.bool()
+        for name, layer in model.named_modules()
+        if "weight_mask" in _mask_names(layer)
+    }
+
+
+def set_mask(layer: nn.Module, mask: Tensor) -> None:
+    """Mask one layer's weight, or replace the mask it has; True or 1 keeps a weight."""
+    if "weight_mask" in _mask_names(layer):
+        layer.weight_mask.copy_(mask)
+    else:
+        prune.custom_from_mask(layer, "weight", mask)
+    layer.weight = effective_weight(layer)  # up to date before the next forward, and copyable
+
+
+def effective_weight(layer: nn.Module) -> Tensor:
+    """The weight a layer computes with, masked if it has a mask, without gradient history.
+
+    Unlike `layer.weight` it is right even between `load_state_dict` or an optimizer step and the
+    next forward pass.
+    """
+    if "weight_mask" in _mask_names(layer):
+        return layer.weight_orig.detach() * layer.weight_mask
+    return layer.weight.detach()
+
+
+def kept_weights(layer: nn.Module) -> Tensor:
+    """True where a weight is kept: by the mask if there is one, else where it is not zero."""
+    if "weight_mask" in _mask_names(layer):
+        return layer.weight_mask.bool()
+    return layer.weight.detach() != 0
+
+
+def weight_parameter(layer: nn.Module) -> nn.Parameter | None:
+    """The parameter behind a layer's weight, masked or not."""
+    return layer._parameters.get("weight_orig", layer._parameters.get("weight"))
+
+
+def prunable_layers(model: nn.Module, exclude: str | tuple[str, ...] = ()) -> dict[str, nn.Module]:
+    """All convolution and linear layers by name, but for the excluded ones.
+
+    Raises:
+        ValueError: a name in `exclude` that is no module of the model.
+    """
+    exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
+    modules = dict(model.named_modules())
+    for name in exclude:
+        if not name or name not in modules:
+            known = ", ".join(name for name, m in modules.items() if isinstance(m, PRUNABLE))
+            raise ValueError(f"exclude={name!r} is no layer of the model; its layers are {known}")
+    return {
+        name: module
+        for name, module in modules.items()
+        if isinstance(module, PRUNABLE)
+        and not isinstance(module, READS_WEIGHT_DIRECTLY)
+        and weight_parameter(module) is not None
+        and not any(name == other or name.startswith(f"{other}.") for other in exclude)
+    }
+
+
+def _mask_names(layer: nn.Module) -> list[str]:
+    return [
+        name
+        for name in layer._buffers
+        if name.endswith("_mask") and name.removesuffix("_mask") + "_orig" in layer._parameters
+    ]
