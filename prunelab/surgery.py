@@ -185,14 +185,14 @@ def channel_groups(model: nn.Module, example_inputs) -> pd.DataFrame:
     Raises:
         CannotCut: the forward can't be followed on labels.
     """
-    labels = channel_labels(model, example_inputs)
+    channels = channel_table(model, example_inputs)
     by = ["group", "layer", "role", "stays"]
-    table = labels.groupby(by, sort=False)["unit"].agg(["size", "nunique"]).reset_index()
+    table = channels.groupby(by, sort=False)["unit"].agg(["size", "nunique"]).reset_index()
     table = table.rename(columns={"size": "channels", "nunique": "units"})
     return table[["group", "layer", "role", "channels", "units", "stays"]]
 
 
-def channel_labels(model: nn.Module, example_inputs) -> pd.DataFrame:
+def channel_table(model: nn.Module, example_inputs) -> pd.DataFrame:
     """Every channel of every layer with the unit and group it belongs to, for drawing.
 
     Args:

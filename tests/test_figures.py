@@ -14,7 +14,7 @@ from prunelab.masks import get_masks
 from prunelab.models import lenet300
 from prunelab.pruning import apply_global_pruning
 from prunelab.sparsity import bytes_on_disk, check_sparsity
-from prunelab.surgery import channel_labels
+from prunelab.surgery import channel_table
 
 PNG = b"\x89PNG"
 
@@ -44,7 +44,7 @@ def pruned(network, sparsity):
 
 
 def draw_channel_map(network, data):
-    return figures.channel_map(channel_labels(network, data.test.x[:1]).query("channel < 5"))
+    return figures.channel_map(channel_table(network, data.test.x[:1]).query("channel < 5"))
 
 
 def draw_images(network, data):

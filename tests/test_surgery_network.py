@@ -13,7 +13,7 @@ from prunelab.surgery import (
     CannotCut,
     LeftAlone,
     channel_groups,
-    channel_labels,
+    channel_table,
     load_network,
     prune_channels,
     prune_network,
@@ -412,8 +412,8 @@ def test_groups_of_a_residual_block():
     assert len(table) == 11
 
 
-def test_labels_of_a_residual_block():
-    table = channel_labels(Block(), image().float())
+def test_channels_of_a_residual_block():
+    table = channel_table(Block(), image().float())
     assert list(table.columns) == ["layer", "role", "channel", "unit", "group", "stays"]
     units = {
         key: rows["unit"].tolist() for key, rows in table.groupby(["layer", "role"], sort=False)
@@ -448,7 +448,7 @@ def test_tables_come_also_where_nothing_can_be_cut():
     table = channel_groups(nn.Linear(4, 2), torch.randn(2, 4))
     rows = set(table.itertuples(index=False, name=None))
     assert rows == {(0, "", "writes", 2, 2, OUTPUT), (0, "", "reads", 4, 4, READS)}
-    assert (channel_labels(nn.Linear(4, 2), torch.randn(2, 4))["group"] == 0).all()
+    assert (channel_table(nn.Linear(4, 2), torch.randn(2, 4))["group"] == 0).all()
 
 
 PARTLY = {  # what stays, and why
@@ -477,8 +477,8 @@ def test_layers_left_alone_are_listed_with_the_reason(name):
     assert caught[0].filename == __file__
     assert cut_layers(model, small) == {"b"}
     groups = channel_groups(model, image())
-    labels = channel_labels(model, image())
-    for table in (groups, labels):
+    channels = channel_table(model, image())
+    for table in (groups, channels):
         of_a = table.query("layer == 'a' and role == 'writes'")
         assert of_a["stays"].unique().tolist() == [why]
         assert (of_a["group"] == 0).all()

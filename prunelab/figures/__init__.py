@@ -579,7 +579,7 @@ def channel_map(table: pd.DataFrame, unit: int | None = None, title: str = "") -
     """Every channel of every layer as a cell with its unit's name; a color is a group.
 
     Args:
-        table: what `channel_labels` returns, of a network with few channels.
+        table: what `channel_table` returns, of a network with few channels.
         unit: a unit to light up; the others fade. None shows all.
         title: over the figure.
     """
