@@ -1,4 +1,4 @@
-"""Means over seeds, and how far they can be trusted."""
+"""Means over seeds, how far they can be trusted, and choices by validation."""
 
 import numpy as np
 import pandas as pd
@@ -57,3 +57,56 @@ def paired_difference(
         raise ValueError(f"{between}={a!r} and {between}={b!r} must have the same seeds in {by}")
     difference = (wide[a] - wide[b]).rename("difference").reset_index()
     return mean_interval(difference, by, "difference")
+
+
+def choose(
+    table: pd.DataFrame,
+    by: list[str],
+    setting: str,
+    value: str = "valid_accuracy",
+    largest: bool = True,
+) -> pd.DataFrame:
+    r"""The setting (a learning rate, a strength) with the best mean `value` in each group.
+
+    $$\hat{\lambda} = \arg\max_{\lambda \in \Lambda} \frac{1}{n} \sum_{i=1}^{n} v_{\lambda, i}
+    \tag{0.4}$$
+
+    for $n$ rows (seeds) of value $v_{\lambda, i}$ at each setting $\lambda$ of the grid
+    $\Lambda$; of two as good, the lower setting. `value` must come from validation images: what
+    is chosen on test images makes their accuracy too high. `table.merge(choose(table, ...))`
+    keeps the rows at the chosen settings.
+
+    Args:
+        table: one row a measurement.
+        by: the columns that make a group.
+        setting: the column to choose from.
+        value: the column to average.
+        largest: whether a larger value is better; else the mean is minimized.
+
+    Returns:
+        One row a group, in the order of the table: the columns `by`, `setting` and `edge`, which
+        says that the best lies at the "low" or the "high" end of its grid, so that a better one may
+        lie beyond it; else "" (as where there is only one setting).
+
+    Raises:
+        ValueError: a column the table does not have, or a value that is missing.
+    """
+    columns = [*by, setting, value]
+    _require(table, columns)
+    if table[columns].isna().any(axis=None):
+        empty = [column for column in columns if table[column].isna().any()]
+        raise ValueError(f"{empty} have missing values (NaN); drop those rows first")
+    means = table.groupby([*by, setting], observed=True)[value].mean().reset_index()
+    groups = means.groupby(by, observed=True)
+    best = means.loc[groups[value].idxmax() if largest else groups[value].idxmin()]
+    lowest, highest = (groups[setting].transform(end).loc[best.index] for end in ("min", "max"))
+    at_end = [best[setting] == lowest, best[setting] == highest]
+    edge = np.where(lowest == highest, "", np.select(at_end, ["low", "high"], ""))
+    chosen = best[[*by, setting]].assign(edge=edge)
+    return table[by].drop_duplicates().merge(chosen, on=by)
+
+
+def _require(table: pd.DataFrame, columns: list[str]) -> None:
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise ValueError(f"{missing} are not columns of the table, which has {list(table)}")

@@ -21,7 +21,7 @@ from prunelab.engines.masked_mlp import MaskedMLP
 from prunelab.filters import filter_norms, weight_penalty
 from prunelab.finetuning import get_finetune_optimizer, learning_rate_rewinding
 from prunelab.gradual import sparsity_schedule
-from prunelab.intervals import mean_interval
+from prunelab.intervals import choose, mean_interval
 from prunelab.lottery import early_stop, prune_round, supermask
 from prunelab.masks import get_masks, make_pruning_permanent
 from prunelab.models import lenet300
@@ -88,6 +88,17 @@ def interval_of_the_mean(data):
     assert row["mean"] == pytest.approx(x.sum() / 5)
     assert 0.5 + below == pytest.approx(0.975, abs=1e-9)
     assert row["mean"] - row["low"] == pytest.approx(row["high"] - row["mean"])
+
+
+@equation("0.4")
+def best_setting(data):
+    values = {0.01: [0.7, 0.9, 0.8], 0.03: [0.9, 0.6, 0.96], 0.1: [0.5, 0.99, 0.7]}
+    rows = [{"g": 0, "rate": r, "valid_accuracy": v} for r, vs in values.items() for v in vs]
+    best, most = None, -np.inf
+    for rate, of_rate in values.items():
+        if sum(of_rate) / 3 > most:
+            best, most = rate, sum(of_rate) / 3
+    assert choose(pd.DataFrame(rows), ["g"], "rate")["rate"].tolist() == [best]
 
 
 @equation("1.1")

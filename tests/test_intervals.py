@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from prunelab.intervals import mean_interval, paired_difference
+from prunelab.intervals import choose, mean_interval, paired_difference
 
 
 def table() -> pd.DataFrame:
@@ -96,3 +96,55 @@ def test_value_that_is_not_there_is_an_error():
     rows = table()
     with pytest.raises(ValueError, match="rule='z' and rule='b' must have the same seeds"):
         paired_difference(rows, ["sparsity"], "accuracy", between="rule", a="z", b="b")
+
+
+def trials(**accuracies) -> pd.DataFrame:
+    """Two seeds a rate of each network: their validation accuracies at 0.1, 0.3 and 1."""
+    return pd.DataFrame(
+        [
+            {"network": network, "rate": rate, "seed": seed, "valid_accuracy": mean + spread}
+            for network, means in accuracies.items()
+            for rate, mean in zip((1.0, 0.3, 0.1), means[::-1], strict=True)
+            for seed, spread in enumerate((-0.25, 0.25))
+        ]
+    )
+
+
+def test_the_best_mean_is_chosen_and_a_best_at_the_end_of_the_grid_is_marked():
+    table = trials(z=(1, 3, 2), a=(1, 2, 3), b=(3, 2, 1))
+    assert choose(table, ["network"], "rate").to_dict("list") == {
+        "network": ["z", "a", "b"],
+        "rate": [0.3, 1.0, 0.1],
+        "edge": ["", "high", "low"],
+    }
+    smallest = choose(table, ["network"], "rate", largest=False)
+    assert smallest["rate"].tolist() == [0.1, 0.1, 1.0]
+    assert smallest["edge"].tolist() == ["low", "low", "high"]
+
+
+def test_of_two_as_good_the_lower_is_chosen_in_any_order_of_rows():
+    table = trials(a=(1, 2, 2), b=(2, 1, 2))
+    chosen = choose(table, ["network"], "rate")
+    assert chosen["rate"].tolist() == [0.3, 0.1]
+    assert choose(table.iloc[::-1], ["network"], "rate")["rate"].tolist() == [0.1, 0.3]
+
+
+def test_the_mean_decides_and_not_the_best_seed():
+    table = trials(a=(1, 3, 2))
+    table.loc[(table["rate"] == 1) & (table["seed"] == 0), "valid_accuracy"] = 3.3
+    table.loc[(table["rate"] == 1) & (table["seed"] == 1), "valid_accuracy"] = 0.1
+    assert choose(table, ["network"], "rate")["rate"].tolist() == [0.3]
+
+
+def test_one_setting_has_no_edge():
+    table = trials(a=(1, 2, 3)).query("rate == 0.3")
+    assert choose(table, ["network"], "rate")["edge"].tolist() == [""]
+
+
+def test_what_cannot_be_chosen_from_is_named():
+    table = trials(a=(1, 2, 3))
+    with pytest.raises(ValueError, match=r"\['speed'\] are not columns of the table"):
+        choose(table, ["network"], "rate", "speed")
+    table.loc[0, "valid_accuracy"] = np.nan
+    with pytest.raises(ValueError, match=r"\['valid_accuracy'\] have missing values"):
+        choose(table, ["network"], "rate")
