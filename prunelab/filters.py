@@ -3,8 +3,15 @@
 import torch
 from torch import Tensor, nn
 
-from prunelab.masks import _mask_names, effective_weight, kept_weights, prunable_layers, set_mask
-from prunelab.pruning import _check_fraction, _check_layers, lowest
+from prunelab.checks import check_choice, check_fraction
+from prunelab.masks import (
+    effective_weight,
+    kept_weights,
+    masked_weight,
+    prunable_layers,
+    set_mask,
+)
+from prunelab.pruning import layers_to_prune, lowest
 
 
 def filter_norms(weights: Tensor, criterion: str = "l1") -> Tensor:
@@ -27,8 +34,7 @@ def filter_norms(weights: Tensor, criterion: str = "l1") -> Tensor:
 
     Source: Li et al. (2017), arXiv:1608.08710.
     """
-    if criterion not in ("l1", "l2"):
-        raise ValueError(f'criterion={criterion!r} is unknown; choose "l1" or "l2"')
+    check_choice("criterion", criterion, ("l1", "l2"))
     order = 1 if criterion == "l1" else 2
     return torch.linalg.vector_norm(weights.detach().double().flatten(1), order, dim=1)
 
@@ -65,35 +71,33 @@ def apply_filter_pruning(
 
     Source: Li et al. (2017), arXiv:1608.08710.
     """
-    _check_fraction("ratio", ratio)
-    layers = {
-        name: layer
-        for name, layer in prunable_layers(model, exclude).items()
-        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d)
-    }
-    _check_layers(layers)
-    if criterion not in ("l1", "l2", "random"):
-        raise ValueError(f'criterion={criterion!r} is unknown; choose "l1", "l2" or "random"')
+    check_fraction("ratio", ratio)
+    check_choice("criterion", criterion, ("l1", "l2", "random"))
+    layers = layers_to_prune(model, exclude, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
     generator = torch.Generator().manual_seed(seed)
     masks = {}
     for name, layer in layers.items():
-        weight, kept = effective_weight(layer), kept_weights(layer)
+        weight = effective_weight(layer)
         if criterion == "random":
             scores = torch.rand(len(weight), generator=generator).to(weight.device)
         else:
             scores = filter_norms(weight, criterion)
-        gone = ~kept.flatten(1).any(dim=1)
-        count = round(ratio * len(weight))
-        if not gone.sum() <= count < len(weight):
-            raise ValueError(
-                f"ratio={ratio} would mask {count} of the {len(weight)} filters of layer {name!r}, "
-                f"of which {gone.sum()} are masked already; at least one must stay"
-            )
-        keep = ~lowest(scores.masked_fill(gone, -torch.inf), count)
-        masks[name] = kept & keep.view(-1, *[1] * (weight.ndim - 1))
+        masks[name] = _without_lowest_filters(name, scores, kept_weights(layer), ratio)
     for name, layer in layers.items():
         set_mask(layer, masks[name])
     return model
+
+
+def _without_lowest_filters(name: str, scores: Tensor, kept: Tensor, ratio: float) -> Tensor:
+    gone = ~kept.flatten(1).any(dim=1)
+    count = round(ratio * len(scores))
+    if not gone.sum() <= count < len(scores):
+        raise ValueError(
+            f"ratio={ratio} would mask {count} of the {len(scores)} filters of layer {name!r}, "
+            f"of which {gone.sum()} are masked already; at least one must stay"
+        )
+    keep = ~lowest(scores.masked_fill(gone, -torch.inf), count)
+    return kept & keep.view(-1, *[1] * (kept.ndim - 1))
 
 
 def weight_penalty(model: nn.Module, criterion: str) -> Tensor:
@@ -116,12 +120,8 @@ def weight_penalty(model: nn.Module, criterion: str) -> Tensor:
 
     Source: Han et al. (2015), arXiv:1506.02626, section 3.1.
     """
-    if criterion not in ("l1", "l2"):
-        raise ValueError(f'criterion={criterion!r} is unknown; choose "l1" or "l2"')
-    weights = []
-    for layer in prunable_layers(model).values():
-        masked = "weight_mask" in _mask_names(layer)
-        weights.append(layer.weight_orig * layer.weight_mask if masked else layer.weight)
+    check_choice("criterion", criterion, ("l1", "l2"))
+    weights = [masked_weight(layer) for layer in prunable_layers(model).values()]
     if criterion == "l1":
         return sum(weight.abs().sum() for weight in weights)
     return sum(weight.square().sum() for weight in weights) / 2

@@ -4,6 +4,8 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
 
+from prunelab.checks import check_count
+
 
 def get_finetune_optimizer(
     model: nn.Module,
@@ -96,18 +98,7 @@ def one_cycle(
     Both ways along a cosine, by `torch.optim.lr_scheduler.OneCycleLR`. The momentum stays as it
     is, so that this schedule differs from the others in the learning rate alone.
 
-    Args:
-        model: the network to retrain.
-        steps: training steps of this round, at least 1.
-        lr: the learning rate at the peak.
-        momentum: SGD's momentum.
-        weight_decay: SGD's weight decay.
-
-    Returns:
-        The optimizer and its scheduler, for `fit(..., optimizer=optimizer, scheduler=scheduler)`.
-
-    Raises:
-        ValueError: a number out of range.
+    Arguments, result and errors as of `get_finetune_optimizer`, but for `lr`: the rate at the peak.
 
     Source: Smith & Topin (2018), arXiv:1708.07120; for pruned networks Le & Hua (2021),
     arXiv:2105.03193.
@@ -120,8 +111,7 @@ def one_cycle(
 def _sgd(
     model: nn.Module, steps: int, lr: float, momentum: float, weight_decay: float
 ) -> torch.optim.SGD:
-    if not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps={steps!r} must be a whole number of at least 1")
+    check_count("steps", steps)
     if not lr > 0:
         raise ValueError(f"lr={lr} must be greater than 0")
     return torch.optim.SGD(

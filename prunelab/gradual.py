@@ -6,6 +6,7 @@ from itertools import pairwise
 import pandas as pd
 from torch import nn
 
+from prunelab.checks import check_choice, check_count
 from prunelab.data import Data
 from prunelab.pruning import apply_global_pruning
 from prunelab.training import fit
@@ -38,16 +39,14 @@ def sparsity_schedule(kind: str, final: float, rounds: int, initial: float = 0.0
     """
     if not 0 <= initial < final < 1:
         raise ValueError(f"initial={initial} and final={final} must be 0 ≤ initial < final < 1")
-    if not isinstance(rounds, int) or rounds < 1:
-        raise ValueError(f"rounds={rounds!r} must be a whole number of at least 1")
+    check_choice("kind", kind, ("step", "cubic"))
+    check_count("rounds", rounds)
     progress = [i / rounds for i in range(1, rounds)]
     if kind == "step":
         share = (1 - final) / (1 - initial)
         sparsities = [1 - (1 - initial) * share**p for p in progress]
-    elif kind == "cubic":
-        sparsities = [final + (initial - final) * (1 - p) ** 3 for p in progress]
     else:
-        raise ValueError(f'kind={kind!r} is unknown; choose "step" or "cubic"')
+        sparsities = [final + (initial - final) * (1 - p) ** 3 for p in progress]
     return [*sparsities, final]
 
 
@@ -93,10 +92,7 @@ def gradual_pruning(
     increases = all(a < b for a, b in pairwise(schedule))
     if not schedule or not increases or not (schedule[0] >= 0 and schedule[-1] < 1):
         raise ValueError(f"schedule={schedule} must be sparsities that increase, from 0 to below 1")
-    if not isinstance(steps_per_round, int) or steps_per_round < 1:
-        raise ValueError(
-            f"steps_per_round={steps_per_round!r} must be a whole number of at least 1"
-        )
+    check_count("steps_per_round", steps_per_round)
     histories = []
     for i, sparsity in enumerate(schedule, start=1):
         apply_global_pruning(

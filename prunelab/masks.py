@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 PRUNABLE = (nn.modules.conv._ConvNd, nn.Linear)
-
+"""The kinds of layers whose weights can be pruned: every convolution, and linear layers."""
 
 READS_WEIGHT_DIRECTLY = (nn.modules.linear.NonDynamicallyQuantizableLinear,)
 """The output layer inside `nn.MultiheadAttention`: its forward is never called, so a mask on it
@@ -31,45 +31,56 @@ def make_pruning_permanent(model: nn.Module) -> nn.Module:
         The same model, with ordinary parameters and the sparsity it had.
     """
     for layer in model.modules():
-        masked = [name.removesuffix("_mask") for name in _mask_names(layer)]
-        for name in masked:
+        for name in masked_parameters(layer):
             prune.remove(layer, name)
             getattr(layer, name).data.add_(0.0)  # -0.0 + 0.0 is 0.0
     return model
 
 
+def masked_parameters(layer: nn.Module) -> list[str]:
+    """Names of the layer's own parameters that have a mask: "weight", and by torch also "bias"."""
+    names = [name.removesuffix("_mask") for name in layer._buffers if name.endswith("_mask")]
+    return [name for name in names if f"{name}_orig" in layer._parameters]
+
+
+def is_masked(layer: nn.Module) -> bool:
+    """Whether the layer's weight has a mask."""
+    return "weight" in masked_parameters(layer)
+
+
 def get_masks(model: nn.Module) -> dict[str, Tensor]:
     """The masks of a masked model by layer name: boolean, True where a weight is kept."""
     return {
-        name: layer.weight_mask.bool()
-        for name, layer in model.named_modules()
-        if "weight_mask" in _mask_names(layer)
+        name: layer.weight_mask.bool() for name, layer in model.named_modules() if is_masked(layer)
     }
 
 
 def set_mask(layer: nn.Module, mask: Tensor) -> None:
     """Mask one layer's weight, or replace the mask it has; True or 1 keeps a weight."""
-    if "weight_mask" in _mask_names(layer):
+    if is_masked(layer):
         layer.weight_mask.copy_(mask)
     else:
         prune.custom_from_mask(layer, "weight", mask)
     layer.weight = effective_weight(layer)  # up to date before the next forward, and copyable
 
 
-def effective_weight(layer: nn.Module) -> Tensor:
-    """The weight a layer computes with, masked if it has a mask, without gradient history.
+def masked_weight(layer: nn.Module) -> Tensor:
+    """The weight a layer computes with, masked if it has a mask, and with its gradient.
 
     Unlike `layer.weight` it is right even between `load_state_dict` or an optimizer step and the
     next forward pass.
     """
-    if "weight_mask" in _mask_names(layer):
-        return layer.weight_orig.detach() * layer.weight_mask
-    return layer.weight.detach()
+    return layer.weight_orig * layer.weight_mask if is_masked(layer) else layer.weight
+
+
+def effective_weight(layer: nn.Module) -> Tensor:
+    """`masked_weight` without gradient: to be looked at, ranked or copied."""
+    return masked_weight(layer).detach()
 
 
 def kept_weights(layer: nn.Module) -> Tensor:
     """True where a weight is kept: by the mask if there is one, else where it is not zero."""
-    if "weight_mask" in _mask_names(layer):
+    if is_masked(layer):
         return layer.weight_mask.bool()
     return layer.weight.detach() != 0
 
@@ -99,11 +110,3 @@ def prunable_layers(model: nn.Module, exclude: str | tuple[str, ...] = ()) -> di
         and weight_parameter(module) is not None
         and not any(name == other or name.startswith(f"{other}.") for other in exclude)
     }
-
-
-def _mask_names(layer: nn.Module) -> list[str]:
-    return [
-        name
-        for name in layer._buffers
-        if name.endswith("_mask") and name.removesuffix("_mask") + "_orig" in layer._parameters
-    ]

@@ -7,7 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from prunelab.checks import check_choice, check_fraction
 from prunelab.masks import (
+    PRUNABLE,
     effective_weight,
     kept_weights,
     prunable_layers,
@@ -72,7 +74,7 @@ def lamp_score(weights: Tensor) -> Tensor:
     return torch.empty_like(scores).scatter_(0, order, scores).view_as(weights)
 
 
-CRITERIA: dict[str, Callable[[Tensor], Tensor]] = {
+SCORES: dict[str, Callable[[Tensor], Tensor]] = {
     "l1": l1_score,
     "l2": l2_score,
     "lamp": lamp_score,
@@ -153,22 +155,15 @@ def apply_global_pruning(
         raise ValueError(
             f"give one of amount and sparsity, not amount={amount} and sparsity={sparsity}"
         )
-    _check_fraction(*(("amount", amount) if sparsity is None else ("sparsity", sparsity)))
-    layers = prunable_layers(model, exclude)
-    _check_layers(layers)
-    kept = {name: kept_weights(layer) for name, layer in layers.items()}
+    check_fraction(*(("amount", amount) if sparsity is None else ("sparsity", sparsity)))
+    check_choice("criterion", criterion, (*SCORES, "random"))
+    check_choice("scope", scope, ("global", "layerwise"))
+    layers = layers_to_prune(model, exclude)
     scores = _scores(layers, criterion, seed)
-    for name in layers:  # what is pruned stays pruned: it is always the lowest
-        scores[name] = scores[name].masked_fill(~kept[name], -torch.inf)
-
-    if scope == "global":
-        masks = _keep_highest(scores, kept, amount, sparsity)
-    elif scope == "layerwise":
-        masks = {}
-        for name in layers:
-            masks |= _keep_highest({name: scores[name]}, {name: kept[name]}, amount, sparsity)
-    else:
-        raise ValueError(f'scope={scope!r} is unknown; choose "global" or "layerwise"')
+    kept = {name: kept_weights(layer) for name, layer in layers.items()}
+    masks = {}
+    for group in [list(layers)] if scope == "global" else [[name] for name in layers]:
+        masks |= _keep_highest(group, scores, kept, amount, sparsity)
 
     for name, layer in layers.items():
         set_mask(layer, masks[name])
@@ -183,59 +178,24 @@ def apply_global_pruning(
     return model
 
 
-def _keep_highest(
-    scores: dict[str, Tensor],
-    kept: dict[str, Tensor],
-    amount: float | None,
-    sparsity: float | None,
-) -> dict[str, Tensor]:
-    """Rank the given layers together and return the mask of each: equations (1.1) and (1.2)."""
-    total = sum(mask.numel() for mask in kept.values())
-    pruned = total - sum(mask.sum().item() for mask in kept.values())
-    if sparsity is None:
-        count = pruned + round(amount * (total - pruned))
-    else:
-        count = round(sparsity * total)
-        if count < pruned:
-            raise ValueError(
-                f"sparsity={sparsity} is less than the {pruned / total:.4f} there is already in "
-                f"{', '.join(kept)}; pruning never brings a weight back"
-            )
-    flat = torch.cat([layer_scores.flatten() for layer_scores in scores.values()])
-    sizes = [layer_scores.numel() for layer_scores in scores.values()]
-    keep = (~lowest(flat, count)).split(sizes)
-    return {name: mask.view_as(scores[name]) for name, mask in zip(scores, keep, strict=True)}
+def layers_to_prune(
+    model: nn.Module, exclude: str | tuple[str, ...] = (), kinds: tuple[type, ...] = PRUNABLE
+) -> dict[str, nn.Module]:
+    """The layers of the given kinds by name, after a check that their weights can be ranked.
 
+    Args:
+        model: any network.
+        exclude: names of layers to leave out; a name also covers the layers inside it.
+        kinds: classes of layers, such as `(nn.Conv2d,)`.
 
-def _scores(layers: dict[str, nn.Module], criterion: str, seed: int) -> dict[str, Tensor]:
-    if criterion == "random":
-        generator = torch.Generator().manual_seed(seed)
-        return {
-            name: torch.rand(kept_weights(layer).shape, generator=generator).to(
-                effective_weight(layer).device
-            )
-            for name, layer in layers.items()
-        }
-    if criterion not in CRITERIA:
-        raise ValueError(
-            f'criterion={criterion!r} is unknown; choose "l1", "l2", "lamp" or "random"'
-        )
-    weights = {name: effective_weight(layer) for name, layer in layers.items()}
-    return {
-        name: CRITERIA[criterion](weight.to(torch.promote_types(weight.dtype, torch.float32)))
-        for name, weight in weights.items()
-    }
-
-
-def _check_fraction(name: str, value: float) -> None:
-    is_number = isinstance(value, int | float)
-    if not is_number or (isinstance(value, int) and value != 0) or not 0 <= value < 1:
-        raise ValueError(f"{name}={value!r} must be a fraction, 0 ≤ {name} < 1; write 0.5 for 50 %")
-
-
-def _check_layers(layers: dict[str, nn.Module]) -> None:
+    Raises:
+        ValueError: an unknown layer, none left, one that shares its weight with another, or a
+            weight that is NaN or infinite.
+    """
+    layers = {n: m for n, m in prunable_layers(model, exclude).items() if isinstance(m, kinds)}
     if not layers:
-        raise ValueError("model has no layer to prune: no convolution or linear layer is left")
+        wanted = "convolution or linear layer" if kinds is PRUNABLE else "convolution"
+        raise ValueError(f"model has no layer to prune: no {wanted} is left")
     owners = Counter(id(weight_parameter(layer)) for layer in layers.values())
     for name, layer in layers.items():
         if owners[id(weight_parameter(layer))] > 1:
@@ -245,3 +205,42 @@ def _check_layers(layers: dict[str, nn.Module]) -> None:
                 f"layer {name!r} has a weight that is NaN or infinite and cannot be ranked; "
                 "was training stable? try a smaller learning rate"
             )
+    return layers
+
+
+def _keep_highest(
+    group: list[str],
+    scores: dict[str, Tensor],
+    kept: dict[str, Tensor],
+    amount: float | None,
+    sparsity: float | None,
+) -> dict[str, Tensor]:
+    """Rank the layers of a group together and return their masks: equations (1.1) and (1.2)."""
+    total = sum(kept[name].numel() for name in group)
+    pruned = total - sum(kept[name].sum().item() for name in group)
+    if sparsity is None:
+        count = pruned + round(amount * (total - pruned))
+    else:
+        count = round(sparsity * total)
+        if count < pruned:
+            raise ValueError(
+                f"sparsity={sparsity} is less than the {pruned / total:.4f} there is already in "
+                f"{', '.join(group)}; pruning never brings a weight back"
+            )
+    # what is pruned stays pruned: it is always the lowest
+    ranked = [scores[name].masked_fill(~kept[name], -torch.inf).flatten() for name in group]
+    keep = (~lowest(torch.cat(ranked), count)).split([len(layer) for layer in ranked])
+    return {name: mask.view_as(kept[name]) for name, mask in zip(group, keep, strict=True)}
+
+
+def _scores(layers: dict[str, nn.Module], criterion: str, seed: int) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    scores = {}
+    for name, layer in layers.items():
+        weight = effective_weight(layer)
+        if criterion == "random":
+            scores[name] = torch.rand(weight.shape, generator=generator).to(weight.device)
+        else:  # small numbers of half precision would tie
+            precise = torch.promote_types(weight.dtype, torch.float32)
+            scores[name] = SCORES[criterion](weight.to(precise))
+    return scores

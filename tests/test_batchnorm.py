@@ -11,6 +11,7 @@ from prunelab.masks import get_masks
 from prunelab.models import lenet300, pretrained, resnet20, small_convnet
 from prunelab.pruning import apply_global_pruning
 from prunelab.training import evaluate
+from tests.helpers import same, state
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -21,14 +22,6 @@ def build() -> nn.Module:
 
 def images(count: int = 40) -> torch.Tensor:
     return torch.randn(count, 3, generator=torch.Generator().manual_seed(0)) * 2 + 5
-
-
-def state(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
-
-def same(a: dict, b: dict) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def statistics(model: nn.Module) -> dict[str, torch.Tensor]:

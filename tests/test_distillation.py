@@ -5,13 +5,13 @@ import math
 
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from prunelab.distillation import distill, kd_loss
 from prunelab.models import lenet300, small_convnet
 from prunelab.pruning import apply_global_pruning
 from prunelab.training import evaluate, fit
+from tests.helpers import same, state
 
 CLASSES = 10
 GENERATOR = torch.Generator().manual_seed(0)
@@ -27,14 +27,6 @@ def soft_gradient(T: float, loss=kd_loss) -> torch.Tensor:
 
 def without_t_squared(outputs, teacher_outputs, labels, T, alpha):
     return kd_loss(outputs, teacher_outputs, labels, T=T, alpha=alpha) / T**2
-
-
-def state(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
-
-def same(a: dict, b: dict) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_alpha_one_is_cross_entropy():

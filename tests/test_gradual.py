@@ -18,6 +18,7 @@ from prunelab.models import lenet300, small_convnet
 from prunelab.pruning import apply_global_pruning
 from prunelab.sparsity import total_sparsity
 from prunelab.training import HISTORY_COLUMNS, TrainingInterrupted, fit
+from tests.helpers import same, state
 
 KINDS = ("step", "cubic")
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -30,14 +31,6 @@ def build() -> nn.Module:
 def prune_gradually(model: nn.Module, data, schedule=(0.3, 0.6), **options):
     options = {"steps_per_round": 2, "device": "cpu", "progress": False} | options
     return gradual_pruning(model, data, schedule, **options)
-
-
-def state(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
-
-def same(a: dict, b: dict) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 class Recorder:

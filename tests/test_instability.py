@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-import torch
 
 from prunelab.lab import cache, runner
 from prunelab.masks import get_masks, prunable_layers
@@ -14,6 +13,7 @@ from prunelab.rewinding import snapshot
 from prunelab.studies import instability as study
 from prunelab.studies.trajectories import BUILD, STEPS
 from prunelab.training import Evaluation, fit
+from tests.helpers import same
 
 TINY = {
     "half_convnet": {"dense": (0.5,), "random reinit": (0,)},
@@ -60,10 +60,6 @@ def fitted(monkeypatch, data):
     monkeypatch.setattr(study, "evaluate", lambda *_: Evaluation(0.0, 0.5))
     monkeypatch.setattr(study, "error_barrier", lambda *_, **__: 0.0)
     return calls
-
-
-def same(a: dict, b: dict) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def kept_by_layer(model) -> list[int]:

@@ -22,6 +22,7 @@ from prunelab.masks import (
 )
 from prunelab.models import lenet300, small_convnet
 from prunelab.pruning import LayerCollapse, apply_global_pruning, lamp_score, lowest
+from tests.helpers import same
 
 CRITERIA = ("l1", "l2", "lamp", "random")
 FILTER_CRITERIA = ("l1", "l2", "random")
@@ -67,10 +68,6 @@ def pruned(model: nn.Module, **options) -> dict[str, torch.Tensor]:
 
 def flat(masks: dict[str, torch.Tensor]) -> torch.Tensor:
     return torch.cat([mask.flatten() for mask in masks.values()])
-
-
-def same(a: dict, b: dict) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def is_subset(smaller: dict, larger: dict) -> bool:

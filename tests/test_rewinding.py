@@ -14,6 +14,7 @@ from prunelab.pruning import apply_global_pruning
 from prunelab.rewinding import error_barrier, reinitialize, snapshot, weight_rewinding
 from prunelab.sparsity import total_sparsity
 from prunelab.training import fit
+from tests.helpers import same
 
 
 def build(seed: int = 0) -> nn.Module:
@@ -23,10 +24,6 @@ def build(seed: int = 0) -> nn.Module:
 def train(model: nn.Module, data, **options) -> nn.Module:
     fit(model, data, **{"steps": 3, "progress": False, "device": "cpu"} | options)
     return model
-
-
-def same(a: dict, b: dict) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def under_masks(state: dict, masks: dict) -> dict:

@@ -18,6 +18,7 @@ from prunelab.training import (
     fit,
     shuffled_batches,
 )
+from tests.helpers import same, state
 
 
 def build(name: str = "lenet300") -> nn.Module:
@@ -26,14 +27,6 @@ def build(name: str = "lenet300") -> nn.Module:
 
 def train(model: nn.Module, data, **options):
     return fit(model, data, **{"steps": 4, "progress": False, "device": "cpu"} | options)
-
-
-def state(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
-
-def same(a: dict, b: dict) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def interrupt_at(step: int):
