@@ -90,9 +90,9 @@ def draw_speed_against_density(network, data):
     return figures.speed_against_density(table.assign(speedup=values(table)))
 
 
-def draw_measured(network, data):
+def draw_intervals_against(network, data):
     table = grid(network=["a", "b"], method=["c", "d"], steps=[0, 10, 100], seed=range(3))
-    return figures.measured(
+    return figures.intervals_against(
         table.assign(accuracy=values(table)),
         "steps",
         "accuracy",
@@ -181,9 +181,10 @@ def test_zoo_names_what_fails_and_what_gains_most(network, data):
 
 def test_interval_of_a_line_of_one_point_is_a_bar():
     table = pd.DataFrame({"kind": "a", "steps": 0, "seed": range(3), "y": [0.1, 0.2, 0.3]})
+    (ax,) = figures.intervals_against(table, "steps", "y", "kind")._figure.axes
     bars = [
         segment[:, 1].tolist()
-        for collection in figures.measured(table, "steps", "y", "kind")._figure.axes[0].collections
+        for collection in ax.collections
         if isinstance(collection, LineCollection)
         for segment in collection.get_segments()
     ]

@@ -334,7 +334,7 @@ def speed_against_density(table: pd.DataFrame) -> Picture:
         )
 
 
-def measured(
+def intervals_against(
     table: pd.DataFrame,
     x: str,
     y: str,
@@ -847,7 +847,8 @@ def _draw_supermasks(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]:
     ):
         rows = table[table["experiment"] == experiment]
         options = {"panel": panel, "scale": "density", "title": title}
-        yield f"supermasks_{experiment}", measured(rows, "density", "test_accuracy", by, **options)
+        picture = intervals_against(rows, "density", "test_accuracy", by, **options)
+        yield f"supermasks_{experiment}", picture
 
 
 def _draw_instability(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]:
@@ -859,7 +860,7 @@ def _draw_instability(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]:
     ):
         options = {"panel": "network", "scale": "symlog", "title": title}
         xlabel = "iteration k, % of the training"
-        picture = measured(rows, "percent", value, "kind", xlabel=xlabel, **options)
+        picture = intervals_against(rows, "percent", value, "kind", xlabel=xlabel, **options)
         yield f"instability_{value}", picture
 
 
