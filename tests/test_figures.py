@@ -105,7 +105,7 @@ def draw_intervals_against(network, data):
 
 
 def draw_differences(network, data):
-    table = grid(label=["a", "b"], source=["measured", "published"])
+    table = grid(setting=["a", "b"], source=["measured", "published"])
     mean = values(table)
     return figures.differences(
         table.assign(mean=mean, low=mean - 0.1, high=mean + 0.1), "A title.", "points"

@@ -402,7 +402,7 @@ def differences(table: pd.DataFrame, title: str, xlabel: str) -> Picture:
     """Effects with their 95 % intervals, one below the other, and the line of no effect.
 
     Args:
-        table: the columns `label`, `mean`, `low`, `high`, such as `paired_difference` gives; and
+        table: the columns `setting`, `mean`, `low`, `high`, such as `paired_difference` gives; and
             `source`, if they come from several (ours and a paper's).
     """
     sources = list(table["source"].unique()) if "source" in table else [""]
@@ -413,7 +413,7 @@ def differences(table: pd.DataFrame, title: str, xlabel: str) -> Picture:
             ax.plot([row.low, row.high], [y, y], color=COLORS[i])
             ax.plot(row.mean, y, color=COLORS[i], marker=MARKERS[i], markersize=5)
             _label(ax, row.high, y + 0.25, f"{row.mean:+.2f}", COLORS[i])
-        ax.set_yticks(range(len(table)), table["label"])
+        ax.set_yticks(range(len(table)), table["setting"])
         ax.set_ylim(len(table) - 0.5, -0.5)
         ax.margins(x=0.1)
         ax.grid(visible=False, axis="y")
@@ -424,7 +424,7 @@ def differences(table: pd.DataFrame, title: str, xlabel: str) -> Picture:
         if len(sources) > 1:
             _legend(ax)
         seen = "; ".join(
-            f"{row.label} {row.mean:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"
+            f"{row.setting} {row.mean:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"
             for row in table.itertuples()
         )
         return Picture(figure, f"{title} {xlabel}, mean and 95 % interval: {seen}.")
