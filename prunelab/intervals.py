@@ -23,9 +23,7 @@ def mean_interval(table: pd.DataFrame, by: list[str], value: str) -> pd.DataFram
     Raises:
         ValueError: a column the table does not have.
     """
-    missing = [column for column in [*by, value] if column not in table]
-    if missing:
-        raise ValueError(f"{missing} are not columns of the table, which has {list(table)}")
+    _require(table, [*by, value])
     groups = table.groupby(by, sort=False, observed=True)[value]
     summary = groups.agg(mean="mean", sd="std", n="count").reset_index()
     half_width = stats.t.ppf(0.975, summary["n"] - 1) * summary["sd"] / np.sqrt(summary["n"])
@@ -57,6 +55,53 @@ def paired_difference(
         raise ValueError(f"{between}={a!r} and {between}={b!r} must have the same seeds in {by}")
     difference = (wide[a] - wide[b]).rename("difference").reset_index()
     return mean_interval(difference, by, "difference")
+
+
+def paired_ratio(
+    table: pd.DataFrame, by: list[str], value: str, between: str, a: str, b: str
+) -> pd.DataFrame:
+    r"""Geometric mean and 95 % interval of `value` of `a` over that of `b`, seed by seed.
+
+    $$\exp \Bigl( \bar{d} \pm t_{0.975,\, n-1} \, \frac{s_d}{\sqrt{n}} \Bigr), \qquad
+    d_i = \ln \frac{a_i}{b_i} \tag{0.5}$$
+
+    so that twice as long and half as long are equally far from 1.
+
+    Args:
+        table, by, value, between, a, b: as for `paired_difference`; every value above zero.
+
+    Returns:
+        The columns `by`, `mean`, `low`, `high` and `n`.
+
+    Raises:
+        ValueError: a value that is not above zero, or what `paired_difference` refuses.
+    """
+    _require(table, [value])
+    if not (table[value] > 0).all():
+        raise ValueError(f"{value} has values that are not above zero; they have no ratio")
+    logarithms = table.assign(**{value: np.log(table[value])})
+    ratio = paired_difference(logarithms, by, value, between, a, b).drop(columns="sd")
+    return ratio.assign(**np.exp(ratio[["mean", "low", "high"]]))
+
+
+def written(effects: pd.DataFrame, unit: str = "points", form: str = "+.2f") -> pd.Series:
+    """Each mean and its interval as a text, such as "+0.42 [+0.10, +0.74] points".
+
+    Args:
+        effects: the columns `mean`, `low`, `high`.
+        unit: what follows the numbers.
+        form: how Python formats each number, such as ".2f" or ".1%".
+
+    Raises:
+        ValueError: a column the table does not have.
+    """
+    numbers = ["mean", "low", "high"]
+    _require(effects, numbers)
+    texts = [
+        f"{mean:{form}} [{low:{form}}, {high:{form}}] {unit}".rstrip()
+        for mean, low, high in effects[numbers].itertuples(index=False)
+    ]
+    return pd.Series(texts, effects.index, dtype=object)
 
 
 def choose(

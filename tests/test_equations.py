@@ -21,7 +21,7 @@ from prunelab.engines.masked_mlp import MaskedMLP
 from prunelab.filters import filter_norms, weight_penalty
 from prunelab.finetuning import get_finetune_optimizer, learning_rate_rewinding
 from prunelab.gradual import sparsity_schedule
-from prunelab.intervals import choose, mean_interval
+from prunelab.intervals import choose, mean_interval, paired_ratio
 from prunelab.lottery import early_stop, prune_round, supermask
 from prunelab.masks import get_masks, make_pruning_permanent
 from prunelab.models import lenet300
@@ -99,6 +99,23 @@ def best_setting(data):
         if sum(of_rate) / 3 > most:
             best, most = rate, sum(of_rate) / 3
     assert choose(pd.DataFrame(rows), ["g"], "rate")["rate"].tolist() == [best]
+
+
+@equation("0.5")
+def interval_of_a_ratio(data):
+    a, b = np.array([2.0, 3.0, 8.0]), np.array([1.0, 2.0, 2.0])
+    rows = [
+        {"g": 0, "seed": i, "of": name, "x": x}
+        for name, values in (("a", a), ("b", b))
+        for i, x in enumerate(values)
+    ]
+    row = paired_ratio(pd.DataFrame(rows), ["g"], "x", "of", "a", "b").iloc[0]
+    spread = 4.302652729911275 * np.std(np.log(a / b), ddof=1) / np.sqrt(3)
+    mean = (2 * 1.5 * 4) ** (1 / 3)
+    assert row["mean"] == pytest.approx(mean)
+    assert (row["low"], row["high"]) == pytest.approx(
+        (mean / np.exp(spread), mean * np.exp(spread))
+    )
 
 
 @equation("1.1")

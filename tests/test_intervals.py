@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from prunelab.intervals import choose, mean_interval, paired_difference
+from prunelab.intervals import choose, mean_interval, paired_difference, paired_ratio, written
 
 
 def table() -> pd.DataFrame:
@@ -96,6 +96,33 @@ def test_value_that_is_not_there_is_an_error():
     rows = table()
     with pytest.raises(ValueError, match="rule='z' and rule='b' must have the same seeds"):
         paired_difference(rows, ["sparsity"], "accuracy", between="rule", a="z", b="b")
+
+
+def test_paired_ratio_is_a_ratio_of_geometric_means_and_turns_round():
+    rows = table().assign(seconds=lambda t: np.exp(t["accuracy"]))
+    two = {"by": ["sparsity"], "value": "seconds", "between": "rule"}
+    ratio = paired_ratio(rows, **two, a="z", b="a")
+    logs = difference(rows)[["mean", "low", "high"]]
+    assert list(ratio.columns) == ["sparsity", "mean", "low", "high", "n"]
+    assert np.allclose(np.log(ratio[["mean", "low", "high"]]), logs)
+    turned = paired_ratio(rows, **two, a="a", b="z")
+    assert np.allclose(turned[["mean", "low", "high"]], 1 / ratio[["mean", "high", "low"]])
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, np.nan])
+def test_what_is_not_above_zero_has_no_ratio(value):
+    rows = table().assign(accuracy=1.0)
+    rows.loc[3, "accuracy"] = value
+    with pytest.raises(ValueError, match="accuracy has values that are not above zero"):
+        paired_ratio(rows, ["sparsity"], "accuracy", between="rule", a="z", b="a")
+
+
+def test_an_effect_is_written_with_its_interval():
+    effects = pd.DataFrame({"mean": [0.416], "low": [-0.1], "high": [1.0]}, index=[7])
+    assert written(effects).to_dict() == {7: "+0.42 [-0.10, +1.00] points"}
+    assert written(effects, "", ".1%")[7] == "41.6% [-10.0%, 100.0%]"
+    with pytest.raises(ValueError, match=r"\['high'\] are not columns of the table"):
+        written(effects.drop(columns="high"))
 
 
 def trials(**accuracies) -> pd.DataFrame:
