@@ -1,103 +1,238 @@
-"""The table of claims says what the recorded tables say."""
+"""Every row of the tables of claims, measured again from the recorded tables by other code."""
 
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from prunelab.lab.claims import CLAIMS, Claim, claims, ticket_claims, verdict
-from prunelab.lab.results import load_results
+from prunelab.lab.claims import claims, ticket_claims, verdict, verdicts
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+@cache
+def table_of(study: str) -> pd.DataFrame:
+    return pd.read_csv(DATA / "results" / f"{study}.csv")
+
+
+def read(study: str, **where) -> pd.DataFrame:
+    rows = table_of(study)
+    for column, value in where.items():
+        rows = rows[rows[column] == value]
+    return rows
+
+
+def settings(rows: pd.DataFrame, *columns: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    for values, of_values in rows.groupby([*columns]):
+        yield ", ".join(map(str, values)), of_values
+
+
+def seeds(rows: pd.DataFrame, value: str = "test_accuracy", **where) -> pd.Series:
+    """`value` of each of five seeds."""
+    for column, wanted in where.items():
+        rows = rows[rows[column] == wanted]
+    assert sorted(rows["seed"]) == [0, 1, 2, 3, 4]
+    return rows.set_index("seed")[value]
+
+
+def interval(values: pd.Series) -> tuple[float, float, float]:
+    low, high = stats.t.interval(0.95, 4, values.mean(), stats.sem(values))
+    return values.mean(), low, high
+
+
+def points(a: pd.Series, b: pd.Series) -> tuple[float, float, float]:
+    return interval(100 * (a - b))
+
+
+def ratio(a: pd.Series, b: pd.Series) -> tuple[float, float, float]:
+    return tuple(np.exp(interval(np.log(a) - np.log(b))))
+
+
+def best(rows: pd.DataFrame, setting: str, value: str = "valid_accuracy", sign: int = 1):
+    """The rows at the best mean over seeds, by validation."""
+    means = {which: sign * of.mean() for which, of in rows.groupby(setting)[value]}
+    return rows[rows[setting] == max(means, key=means.get)]
+
+
+def guide() -> Iterator[tuple]:
+    """Claim, quantity, what is claimed, setting; mean, low and high."""
+    for place, rows in settings(read("one_shot", criterion="l1", scope="global"), "network"):
+        if place in ("lenet300", "small_convnet"):
+            lost = points(*(seeds(rows, "accuracy", sparsity=s) for s in (0, 0.3)))
+            yield "30 % of the weights cost next to nothing", "points lost", "below 1", place, lost
+
+    for _, rows in settings(read("recovery_speed"), "network", "pruned", "amount"):
+        two = [best(rows[rows["loss"] == loss], "rate", "steps", -1) for loss in LOSSES]
+        if all(runs["reached"].all() for runs in two):
+            place = f"{rows['network'].iloc[0]}, {rows['amount'].iloc[0]}"
+            times = ratio(*(seeds(runs, "seconds") for runs in two))
+            words = "a teacher makes recovery twice as fast", "time without / with"
+            yield *words, "above 2", place, times
+
+    pruned = read("rewinding").query("density < 1")
+    for value, words in REWINDING.items():
+        rows = pruned[pruned[value].notna()].assign(sparsity=lambda t: (1 - t["density"]).round(2))
+        for place, some in settings(rows, "network", "sparsity"):
+            two = (seeds(some, value, method=m) for m in ("rewind to start", "LR rewinding"))
+            yield *words, place, points(*two)
+
+    cosine = read("learning_rates", schedule="cosine")
+    for place, rows in settings(cosine, "network", "sparsity", "steps"):
+        lost = points(seeds(best(rows, "rate")), seeds(rows, rate=0.1))
+        words = "a tenth of the rate is right", "points lost to the best rate"
+        yield *words, "below 0.2", place, lost
+
+    zoo = read("zoo", tool="prunelab")
+    logs = np.log(zoo[["latency_before", "latency_after"]]).groupby(zoo["seed"]).mean()
+    times = ratio(np.exp(logs["latency_before"]), np.exp(logs["latency_after"]))
+    words = "a cut network is faster at once", "time before / after", "above 1"
+    yield *words, "22 networks of torchvision", times
+
+    early = read("permanence", order="permanent, then fine-tune", steps=1)
+    for place, rows in settings(early, "network"):
+        words = "`remove` makes zeros permanent", "sparsity after one step, %", "above 80"
+        yield *words, place, interval(100 * seeds(rows, "sparsity"))
+
+    for place, rows in settings(read("gradual", budgets=1), "network", "sparsity"):
+        ways = ("five steps", "one-shot")
+        gain = points(*(seeds(best(rows[rows["method"] == way], "rate")) for way in ways))
+        yield "five steps beat one", "points over one-shot, equal cost", "above 0", place, gain
+
+    for steps, *words in ((0, "untrained", "above 0"), (860, "fine-tuned", "above 0.2")):
+        rows = read("bn_recalibration", steps=steps)
+        for place, some in settings(rows, "network", "pruned", "amount"):
+            two = ("recalibrated now", "stale at the start")
+            gain = points(*(seeds(some, "accuracy", statistics=which) for which in two))
+            yield "recalibrate after pruning", f"points gained, {words[0]}", words[1], place, gain
+
+    trained = read("regularization").query("sparsity > 0")
+    for when in ("not retrained", "retrained"):
+        for place, rows in settings(trained, "network", "sparsity"):
+            two = [rows[rows["penalty"] == norm] for norm in ("l1", "l2")]
+            after = ("l1", "l2") if when == "retrained" else ("before", "before")
+            two = [t[t["retraining"] == with_] for t, with_ in zip(two, after, strict=True)]
+            lead = points(*(seeds(best(runs, "strength")) for runs in two))
+            yield "an L1 penalty is better", f"points over L2, {when}", "above 0", place, lead
+
+    yield from guide_on_structure()
+
+
+LOSSES = ("labels", "distillation")
+REWINDING = {
+    "test_accuracy": ("rewinding recovers best", "points over LR rewinding", "above 0"),
+    "barrier": ("rewinding is the most stable", "barrier over LR rewinding", "below 0"),
+}
+
+
+def guide_on_structure() -> Iterator[tuple]:
+    for place, rows in settings(read("structured"), "network", "ratio"):
+        filters = {m: seeds(t) for m, t in rows.query("pruned == 'filters'").groupby("method")}
+        single = rows.query("pruned == 'weights, equal parameters'")
+        weights = {m: seeds(t) for m, t in single.groupby("method")}
+        drop = points(weights["before"], filters["before"])
+        words = "filters cost more than weights", "points more, not retrained"
+        yield *words, "above 0", place, drop
+        if place == "half_convnet, 0.75":
+            lost = points(seeds(single.query("method == 'before'"), "test_dense"), weights[LR])
+            yield "90 % sparsity is recoverable", "points lost", "below 1", place, lost
+        if place.endswith(", 0.5"):
+            gain = points(filters[LR], filters["fine-tune"])
+            words = "half the filters need careful tuning", "points over fine-tuning"
+            yield *words, "above 1", place, gain
+        words = "points over LR rewinding", "above 0", place
+        yield "weights want rewinding", *words, points(weights["rewind to late"], weights[LR])
+        yield "filters want a teacher", *words, points(filters["distillation"], filters[LR])
+    for place, rows in settings(read("structured_cost"), "network", "ratio", "batch"):
+        dense, cut = (seeds(rows, "median", variant=which) for which in ("dense", "filters"))
+        words = "filters make it faster at once", "time dense / cut", "above 1"
+        yield *words, place, interval(dense / cut)
+
+
+LR = "LR rewinding"
+
+
+def said_by(low: float, high: float, claimed: str) -> str:
+    side, bound = claimed.split()
+    if low > float(bound):
+        return "holds" if side == "above" else "does not hold"
+    if high < float(bound):
+        return "holds" if side == "below" else "does not hold"
+    return "cannot be told"
 
 
 @pytest.fixture(scope="module")
-def table():
+def table() -> pd.DataFrame:
     return claims()
 
 
+def test_every_claim_of_the_guide_is_what_the_studies_say(table):
+    keys = ["claim", "quantity", "claimed", "setting"]
+    oracle = {tuple(words): numbers for *words, numbers in guide()}
+    measured = table.set_index(keys)
+    assert len(measured) == len(oracle) == 68
+    assert set(measured.index) == set(oracle)
+    for key, (mean, low, high) in oracle.items():
+        row = measured.loc[key]
+        assert (row["mean"], row["low"], row["high"]) == pytest.approx((mean, low, high)), key
+        assert row["verdict"] == said_by(low, high, key[2]), key
+
+
+def test_a_notebook_has_its_own_claims_and_writes_them(table):
+    of = {notebook: len(rows) for notebook, rows in table.groupby("notebook")}
+    assert list(of) == ["01", "02", "03", "04", "05", "06", "08", "09", "10", "12"]
+    assert len(claims("09")) == of["09"] == 8
+    row = verdicts("05").loc["a cut network is faster at once"].iloc[0]
+    assert (row["effect"], row["verdict"]) == ("2.15 [2.12, 2.18]", "holds")
+    with pytest.raises(ValueError, match="notebook='07' has no claims; choose one of"):
+        claims("07")
+
+
 @pytest.mark.parametrize(
-    ("low", "high", "above", "expected"),
+    ("low", "high", "side", "expected"),
     [
-        (2.1, 3.0, True, "holds"),
-        (1.0, 1.9, True, "does not hold"),
-        (1.5, 2.5, True, "cannot be told"),
-        (2.0, 2.5, True, "cannot be told"),
-        (1.0, 1.9, False, "holds"),
-        (float("nan"), float("nan"), False, "cannot be told"),
-        (2.1, 3.0, False, "does not hold"),
+        (2.1, 3.0, "above", "holds"),
+        (1.0, 1.9, "above", "does not hold"),
+        (1.5, 2.5, "above", "cannot be told"),
+        (2.0, 2.5, "above", "cannot be told"),
+        (1.0, 2.0, "below", "cannot be told"),
+        (1.0, 1.9, "below", "holds"),
+        (2.1, 3.0, "below", "does not hold"),
+        (float("nan"), float("nan"), "below", "cannot be told"),
+        (2.5, 2.5, "above", "cannot be told"),
     ],
 )
-def test_verdict_follows_from_interval_and_bound(low, high, above, expected):
-    assert verdict(Claim("00", "a claim", "a number", 2.0, above), low, high) == expected
+def test_verdict_follows_from_interval_and_bound(low, high, side, expected):
+    assert verdict(low, high, side, 2.0) == expected
 
 
-def test_every_claim_has_a_measurement(table):
-    assert set(table["quantity"]) == {claim.quantity for claim in CLAIMS.values()}
-    assert table[["mean", "low", "high"]].notna().all(axis=None)
+def tickets() -> Iterator[tuple]:
+    stops = read("lottery_tickets", moment="early stop", replicate=0)
+    for claim in pd.read_csv(DATA / "published" / "frankle2019_lenet300.csv").itertuples():
+        one = stops[(stops["kind"] == claim.kind) & (stops["round"] == claim.round)]
+        other = stops[(stops["kind"] == claim.against) & (stops["round"] == claim.against_round)]
+        side = "above" if claim.above else "below"
+        if claim.quantity == "early stop":
+            yield claim.claim, f"{side} 1", ratio(*(seeds(t, "iteration") for t in (other, one)))
+        else:
+            yield claim.claim, f"{side} 0", points(seeds(one), seeds(other))
 
 
-def test_means_lie_in_their_intervals(table):
-    assert ((table["low"] <= table["mean"]) & (table["mean"] <= table["high"])).all()
+def test_every_claim_of_tickets_is_what_the_trials_say():
+    table = ticket_claims(read("lottery_tickets")).set_index("claim")
+    words = {"holds": "yes", "does not hold": "no", "cannot be told": "cannot be told"}
+    assert len(table) == 15
+    for claim, claimed, numbers in tickets():
+        row = table.loc[claim]
+        assert (row["mean"], row["low"], row["high"]) == pytest.approx(numbers), claim
+        assert row["agrees"] == words[said_by(*numbers[1:], claimed)], claim
 
 
-def test_a_row_is_the_paired_difference_of_its_study(table):
-    rows = load_results("gradual").query("network == 'lenet300' and sparsity == 0.5")
-    rows = rows[rows["budgets"] == 1]
-    best = []
-    for method in ("five steps", "one-shot"):
-        of_method = rows[rows["method"] == method]
-        rate = of_method.groupby("rate")["valid_accuracy"].mean().idxmax()
-        best.append(of_method[of_method["rate"] == rate].set_index("seed")["test_accuracy"])
-    points = 100 * (best[0] - best[1])
-    row = table[(table["notebook"] == "08") & (table["setting"] == "lenet300, 0.5")].iloc[0]
-    low, high = stats.t.interval(0.95, len(points) - 1, points.mean(), stats.sem(points))
-    assert (row["low"], row["mean"], row["high"]) == pytest.approx((low, points.mean(), high))
-
-
-def test_speed_is_a_ratio_of_seconds(table):
-    rows = load_results("recovery_speed")
-    rows = rows[(rows["network"] == "lenet300") & (rows["amount"] == 0.95)]
-    best = rows.groupby(["loss", "rate"])["steps"].mean().groupby("loss").idxmin()
-    rows = pd.concat(rows[(rows["loss"] == a) & (rows["rate"] == b)] for a, b in best)
-    seconds = rows.pivot_table(index="seed", columns="loss", values="seconds")
-    product = (seconds["labels"] / seconds["distillation"]).prod()
-    row = table[(table["notebook"] == "02") & (table["setting"] == "lenet300, 0.95")].iloc[0]
-    assert row["mean"] == pytest.approx(product ** (1 / 5))
-
-
-def ticket_runs(**dense) -> pd.DataFrame:
-    """Trials in which every run stops at 100 to 104 with 80 to 84 %, but the dense network."""
-    kinds = {"ticket": range(22), "random reinit": range(1, 22), "random mask": range(1, 22)}
-    kinds["one-shot ticket"] = (1, 3, 7, 12)
-    rows = [
-        {"kind": kind, "round": round_, "seed": seed, "replicate": 0, "moment": moment}
-        | {"iteration": 100.0 + seed, "test_accuracy": 0.8 + seed / 100}
-        for kind, rounds in kinds.items()
-        for round_ in rounds
-        for seed in range(5)
-        for moment in ("early stop", "end")
-    ]
-    table = pd.DataFrame(rows)
-    noise = table["seed"].map({0: 0.99, 1: 1.01, 2: 1.0, 3: 0.98, 4: 1.02})
-    for column, value in dense.items():
-        table.loc[table["round"] == 0, column] = (value * noise)[table["round"] == 0]
-    return table
-
-
-def test_a_ticket_that_stops_at_half_the_iterations_is_twice_as_early():
-    table = ticket_claims(ticket_runs(iteration=204.0)).set_index("claim")
-    row = table.loc["21.1 %: ticket stops sooner than dense"]
-    assert row["mean"] == pytest.approx(2, rel=0.01)
-    assert 1.9 < row["low"] < row["mean"] < row["high"] < 2.1
-    assert row["agrees"] == "yes"
-
-
-def test_a_ticket_behind_the_dense_network_disagrees_where_it_should_be_ahead():
-    table = ticket_claims(ticket_runs(test_accuracy=0.9)).set_index("claim")
-    ahead, behind = "13.5 %: ticket beats dense", "2.9 %: ticket below dense"
-    assert table.loc[ahead, "mean"] == pytest.approx(-8)
-    assert (table.loc[ahead, "agrees"], table.loc[behind, "agrees"]) == ("no", "yes")
-
-
-def test_equal_runs_tell_nothing():
-    table = ticket_claims(ticket_runs(test_accuracy=0.82)).set_index("claim")
-    assert table.loc["21.1 %: ticket beats random reinit", "agrees"] == "cannot be told"
-    assert table.loc["7.0 %: one-shot ticket beats dense", "agrees"] == "cannot be told"
+def test_tickets_disagree_where_everything_is_turned_round():
+    study = read("lottery_tickets")
+    turned = study.assign(iteration=1 / study["iteration"], test_accuracy=-study["test_accuracy"])
+    before, after = ticket_claims(study)["agrees"], ticket_claims(turned)["agrees"]
+    assert after.equals(before.map({"yes": "no", "no": "yes", "cannot be told": "cannot be told"}))

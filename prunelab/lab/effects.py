@@ -1,0 +1,138 @@
+"""What the recorded studies measured of each claim: one function a notebook, or a part of one.
+
+Each takes a study's table and returns one row a setting: `setting` in words, the `mean` and the
+ends `low` and `high` of its 95 % interval, over seeds and paired by seed where two are compared.
+"""
+
+import pandas as pd
+from scipy import stats
+
+from prunelab.intervals import choose, mean_interval, paired_difference, paired_ratio
+from prunelab.studies import recovery_speed, regularization, structured, structured_cost
+
+NUMBERS = ["mean", "low", "high"]
+
+
+def lost_to_pruning(study: pd.DataFrame) -> pd.DataFrame:
+    """Notebook 01: accuracy of dense networks minus that with 30 % of the weights gone."""
+    magnitude = study[(study["criterion"] == "l1") & (study["scope"] == "global")]
+    return _points(magnitude, ["network"], "accuracy", "sparsity", 0.0, 0.3)
+
+
+def time_without_teacher(study: pd.DataFrame) -> pd.DataFrame:
+    """Notebook 02: seconds to recover from labels, over those with a teacher, where all arrive."""
+    rows, by = recovery_speed.tuned(study), ["network", "amount"]
+    rows = rows[rows.groupby([*by, "pruned"])["reached"].transform("all")]
+    return _named(paired_ratio(rows, by, "seconds", "loss", "labels", "distillation"), by)
+
+
+def rewound(study: pd.DataFrame, value: str) -> pd.DataFrame:
+    """Notebook 03: `value` of rewinding to the start minus that of LR rewinding."""
+    pruned = study[(study["density"] < 1) & study[value].notna()]
+    pruned = pruned.assign(sparsity=(1 - pruned["density"]).round(6))
+    two = ("method", "rewind to start", "LR rewinding")
+    return _points(pruned, ["network", "sparsity"], value, *two)
+
+
+def best_rate_over_tenth(study: pd.DataFrame) -> pd.DataFrame:
+    """Notebook 04: accuracy at the chosen rate of a cosine minus that at a tenth of the dense."""
+    cosine, by = study[study["schedule"] == "cosine"], ["network", "sparsity", "steps"]
+    best = cosine.merge(choose(cosine, by, "rate"))
+    tenth = cosine[cosine["rate"] == 0.1]
+    both = pd.concat([best.assign(at="best"), tenth.assign(at="tenth")])
+    return _points(both, by, "test_accuracy", "at", "best", "tenth")
+
+
+def speed_of_cut(study: pd.DataFrame) -> pd.DataFrame:
+    """Notebook 05: time before over time after the cut, a geometric mean over networks."""
+    ours = study[study["tool"] == "prunelab"]
+    times = ours.melt(["model", "seed"], ["latency_before", "latency_after"], "moment", "latency")
+    of_seed = times.groupby(["seed", "moment"])["latency"].agg(stats.gmean).reset_index()
+    of_seed["networks"] = f"{ours['model'].nunique()} networks of torchvision"
+    two = ("moment", "latency_before", "latency_after")
+    return _named(paired_ratio(of_seed, ["networks"], "latency", *two), ["networks"])
+
+
+def zeros_after_a_step(study: pd.DataFrame) -> pd.DataFrame:
+    """Notebook 06: sparsity in percent, one step after zeros were made permanent."""
+    early = study[study["order"] == "permanent, then fine-tune"]
+    return _shares(early[early["steps"] == 1], ["network"], "sparsity")
+
+
+def steps_over_one_shot(study: pd.DataFrame) -> pd.DataFrame:
+    """Notebook 08: five steps minus one-shot, on one budget, each at its chosen rate."""
+    rows, by = study[study["budgets"] == 1], ["network", "sparsity"]
+    rows = rows.merge(choose(rows, [*by, "method"], "rate"))
+    return _points(rows, by, "test_accuracy", "method", "five steps", "one-shot")
+
+
+def recalibrated(study: pd.DataFrame, steps: int) -> pd.DataFrame:
+    """Notebook 09: BatchNorm recalibrated after `steps` of training minus left as they were."""
+    rows = study[study["steps"] == steps]
+    two = ("statistics", "recalibrated now", "stale at the start")
+    return _points(rows, ["network", "pruned", "amount"], "accuracy", *two)
+
+
+def l1_over_l2(study: pd.DataFrame, retrained: bool) -> pd.DataFrame:
+    """Notebook 10: an L1 penalty minus an L2 penalty, each at its chosen strength."""
+    rows = regularization.tuned(study[study["sparsity"] > 0])
+    rows = rows[rows["retraining"] == (rows["penalty"] if retrained else "before")]
+    return _points(rows, ["network", "sparsity"], "test_accuracy", "penalty", "l1", "l2")
+
+
+def weights_over_filters(study: pd.DataFrame) -> pd.DataFrame:
+    """Notebook 12: weights minus filters at equal parameters, before retraining."""
+    before = study[study["method"] == "before"]
+    two = ("pruned", structured.EQUAL_PARAMETERS, structured.FILTERS)
+    return _points(before, ["network", "ratio"], "test_accuracy", *two)
+
+
+def lost_without_weights(study: pd.DataFrame) -> pd.DataFrame:
+    """Notebook 12: dense minus LR rewinding with 8 % of the convnet's parameters, as weights."""
+    rows = study[(study["network"] == "half_convnet") & (study["ratio"] == 0.75)]
+    rows = rows[rows["pruned"] == structured.EQUAL_PARAMETERS]
+    rows = rows[rows["method"] == "LR rewinding"]
+    lost = rows.assign(lost=rows["test_dense"] - rows["test_accuracy"])
+    return _shares(lost, ["network", "ratio"], "lost")
+
+
+def careful_tuning(study: pd.DataFrame) -> pd.DataFrame:
+    """Notebook 12: LR rewinding minus fine-tuning, without half of the filters."""
+    half = study[(study["pruned"] == structured.FILTERS) & (study["ratio"] == 0.5)]
+    two = ("method", "LR rewinding", "fine-tune")
+    return _points(half, ["network", "ratio"], "test_accuracy", *two)
+
+
+def lead_of(study: pd.DataFrame, way: str, pruned: str) -> pd.DataFrame:
+    """Notebook 12: a way of retraining minus LR rewinding, where filters or weights are gone."""
+    rows = study[study["pruned"] == pruned]
+    return _points(rows, ["network", "ratio"], "test_accuracy", "method", way, "LR rewinding")
+
+
+def speed_without_filters(study: pd.DataFrame) -> pd.DataFrame:
+    """Notebook 12: time of the dense network over that of the one without filters."""
+    price, by = structured_cost.relative_to_dense(study), ["network", "ratio", "batch"]
+    return _named(mean_interval(price[price["variant"] == structured.FILTERS], by, "speedup"), by)
+
+
+def ticket(runs: pd.DataFrame, quantity: str, one: str, other: str) -> pd.DataFrame:
+    """Notebook 11: how many times sooner `one` stops, or its lead in points of test accuracy."""
+    runs = runs.assign(all="")
+    if quantity == "early stop":
+        return paired_ratio(runs, ["all"], "iteration", "run", other, one)
+    return _points(runs, ["all"], "test_accuracy", "run", one, other)
+
+
+def _points(table: pd.DataFrame, by: list[str], value: str, *two) -> pd.DataFrame:
+    effects = paired_difference(table, by, value, *two)
+    return _named(effects.assign(**100 * effects[NUMBERS]), by)
+
+
+def _shares(table: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
+    effects = mean_interval(table, by, value)
+    return _named(effects.assign(**100 * effects[NUMBERS]), by)
+
+
+def _named(effects: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    settings = [", ".join(f"{value}" for value in row) for row in effects[by].to_numpy()]
+    return effects.assign(setting=settings)
