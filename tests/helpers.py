@@ -54,3 +54,33 @@ def random_state_left_alone() -> Iterator[None]:
     before = torch.get_rng_state()
     yield
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def network(*weights) -> nn.Sequential:
+    """Linear layers of the given weights; they need not fit one another."""
+    layers = []
+    for weight in weights:
+        weight = torch.as_tensor(weight, dtype=torch.float32)
+        layers.append(nn.Linear(weight.shape[1], weight.shape[0], bias=False))
+        layers[-1].weight.data.copy_(weight)
+    return nn.Sequential(*layers)
+
+
+def random_network(seed: int = 0) -> nn.Sequential:
+    """From 20 numbers to 20 by 1,200 weights in two layers."""
+    generator = torch.Generator().manual_seed(seed)
+    return network(*(torch.randn(shape, generator=generator) for shape in ((30, 20), (20, 30))))
+
+
+def train_a_step(model: nn.Module, *shape: int, lr: float = 0.1) -> None:
+    """One step of SGD on random inputs; the model stays in training mode."""
+    x = torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    model.train()(x).square().mean().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def is_subset(smaller: State, larger: State) -> bool:
+    """Whether every weight that the first masks keep is kept by the second ones."""
+    return all((larger[name] | ~smaller[name]).all() for name in larger)
