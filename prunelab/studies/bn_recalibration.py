@@ -6,11 +6,10 @@ from torch import nn
 
 from prunelab.batchnorm import recalibrate_bn
 from prunelab.data import Data, load_data
-from prunelab.filters import apply_filter_pruning
 from prunelab.finetuning import get_finetune_optimizer
-from prunelab.pruning import apply_global_pruning
-from prunelab.studies.trajectories import dense_network, networks
-from prunelab.training import evaluate, fit
+from prunelab.studies.shared import damage, networks, retrain
+from prunelab.studies.trajectories import dense_network
+from prunelab.training import evaluate
 
 DAMAGE = (("weights", 0.5), ("weights", 0.8), ("filters", 0.25), ("filters", 0.5))
 STEPS = (0, 3, 10, 30, 100, 300, 860)
@@ -23,7 +22,7 @@ RATE = 0.1
 def grid(seeds: int) -> list[dict]:
     return [
         {**start, "pruned": pruned, "amount": amount}
-        for start in networks(seeds)
+        for start in networks("trajectories", seeds)
         if start["network"] == "half_convnet"
         for pruned, amount in DAMAGE
     ]
@@ -35,8 +34,7 @@ def measure(
     data = load_data()
     dense = dense_network(network, learning_rate, seed)
     rows = [{"statistics": "dense", "accuracy": evaluate(dense, data.test).accuracy}]
-    apply = apply_filter_pruning if pruned == "filters" else apply_global_pruning
-    model = apply(dense, amount) if pruned == "filters" else apply(dense, sparsity=amount)
+    model = damage(dense, pruned, amount)
     for batches in BATCHES:
         fresh = recalibrate_bn(
             copy.deepcopy(model), data.train.x[: batches * BATCH_SIZE], BATCH_SIZE
@@ -48,28 +46,19 @@ def measure(
         ("recalibrated at the start", recalibrate_bn(copy.deepcopy(model), data.train.x[:12800])),
     ):
         rows += finetuned(start, statistics, data, RATE * learning_rate, seed)
-    labels = {"network": network, "seed": seed, "pruned": pruned, "amount": amount}
-    return [{**labels, "steps": None, "batches": None, **row} for row in rows]
+    setting = {"network": network, "seed": seed, "pruned": pruned, "amount": amount}
+    return [{**setting, "steps": None, "batches": None, **row} for row in rows]
 
 
 def finetuned(
     model: nn.Module, statistics: str, data: Data, learning_rate: float, seed: int
 ) -> list[dict]:
     """Accuracy while fine-tuning, with the statistics as they are and recalibrated now."""
-    optimizer, scheduler = get_finetune_optimizer(model, STEPS[-1], lr=learning_rate)
+    pair = get_finetune_optimizer(model, STEPS[-1], lr=learning_rate)
     rows, reached = [], 0
     for steps in STEPS:
         if steps > reached:
-            fit(
-                model,
-                data,
-                steps=steps - reached,
-                optimizer=optimizer,
-                scheduler=scheduler,
-                seed=1000 * seed + steps,
-                eval_splits=(),
-                progress=False,
-            )
+            retrain(model, data, pair, steps - reached, seed=1000 * seed + steps)
             reached = steps
         accuracy = evaluate(model, data.test).accuracy
         rows.append({"statistics": statistics, "steps": steps, "accuracy": accuracy})

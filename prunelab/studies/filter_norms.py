@@ -7,8 +7,9 @@ from prunelab.data import load_data
 from prunelab.filters import apply_filter_pruning
 from prunelab.finetuning import get_finetune_optimizer
 from prunelab.masks import get_masks
-from prunelab.studies.dense import dense_network, networks
-from prunelab.training import evaluate, fit
+from prunelab.studies.dense import dense_network
+from prunelab.studies.shared import networks, retrain
+from prunelab.training import evaluate
 
 RATIOS = (0.1, 0.3, 0.5)
 CRITERIA = ("l1", "l2", "random")
@@ -19,7 +20,7 @@ LEARNING_RATE = 0.01
 def grid(seeds: int) -> list[dict]:
     return [
         {**start, "ratio": ratio, "criterion": criterion}
-        for start in networks(seeds)
+        for start in networks("dense", seeds)
         if start["network"] == "small_convnet"
         for ratio in RATIOS
         for criterion in CRITERIA
@@ -33,26 +34,16 @@ def measure(
     dense = dense_network(network, learning_rate, seed)
     by_l1 = apply_filter_pruning(copy.deepcopy(dense), ratio)
     model = apply_filter_pruning(dense, ratio, criterion=criterion, seed=seed)
-    labels = {"network": network, "seed": seed, "ratio": ratio, "criterion": criterion}
-    labels["filters"] = sum(len(mask) for mask in get_masks(model).values())
-    labels["kept_otherwise_than_l1"] = kept_in_one_only(model, by_l1)
+    setting = {"network": network, "seed": seed, "ratio": ratio, "criterion": criterion}
+    setting["filters"] = sum(len(mask) for mask in get_masks(model).values())
+    setting["kept_otherwise_than_l1"] = kept_in_one_only(model, by_l1)
 
-    accuracies = {"pruned": evaluate(model, data.test).accuracy}
+    accuracy = {"pruned": evaluate(model, data.test).accuracy}
     recalibrated = recalibrate_bn(copy.deepcopy(model), data.train.x[:12800])
-    accuracies["recalibrated"] = evaluate(recalibrated, data.test).accuracy
-    optimizer, scheduler = get_finetune_optimizer(model, STEPS, lr=LEARNING_RATE)
-    fit(
-        model,
-        data,
-        steps=STEPS,
-        optimizer=optimizer,
-        scheduler=scheduler,
-        seed=seed,
-        eval_splits=(),
-        progress=False,
-    )
-    accuracies["fine-tuned"] = evaluate(model, data.test).accuracy
-    return [{**labels, "stage": stage, "accuracy": a} for stage, a in accuracies.items()]
+    accuracy["recalibrated"] = evaluate(recalibrated, data.test).accuracy
+    retrain(model, data, get_finetune_optimizer(model, STEPS, lr=LEARNING_RATE), STEPS, seed)
+    accuracy["fine-tuned"] = evaluate(model, data.test).accuracy
+    return [{**setting, "stage": stage, "accuracy": a} for stage, a in accuracy.items()]
 
 
 def kept_in_one_only(a, b) -> int:

@@ -5,8 +5,8 @@ from functools import partial
 from prunelab.data import load_data
 from prunelab.finetuning import get_finetune_optimizer
 from prunelab.gradual import gradual_pruning, sparsity_schedule
-from prunelab.studies.trajectories import dense_network, networks
-from prunelab.training import evaluate
+from prunelab.studies.shared import accuracies, networks
+from prunelab.studies.trajectories import dense_network
 
 BUDGET = {"lenet300": 860, "half_convnet": 220}
 """Training steps in all; 430 are an epoch."""
@@ -19,7 +19,7 @@ RATES = {"lenet300": (0.3, 1.0), "half_convnet": (0.1, 0.3)}
 def grid(seeds: int) -> list[dict]:
     return [
         {**start, "sparsity": sparsity, "method": method, "budgets": budgets, "rate": rate}
-        for start in networks(seeds)
+        for start in networks("trajectories", seeds)
         for sparsity in SPARSITIES[start["network"]]
         for method, budgets in (
             ("one-shot", 1),
@@ -56,6 +56,4 @@ def measure(
     )
     row = {"network": network, "seed": seed, "sparsity": sparsity, "method": method}
     row |= {"budgets": budgets, "steps": steps, "rate": rate}
-    for split in ("valid", "test"):
-        row[f"{split}_accuracy"] = evaluate(model, getattr(data, split)).accuracy
-    return [row]
+    return [row | accuracies(model, data)]

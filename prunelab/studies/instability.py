@@ -18,7 +18,8 @@ from prunelab.lottery import random_masks
 from prunelab.masks import get_masks
 from prunelab.pruning import apply_global_pruning
 from prunelab.rewinding import State, error_barrier, reinitialize, snapshot, weight_rewinding
-from prunelab.studies.trajectories import BUILD, STEPS, networks
+from prunelab.studies.shared import networks
+from prunelab.studies.trajectories import BUILD, STEPS
 from prunelab.training import evaluate, fit
 
 DENSITIES = {"half_convnet": 0.2, "lenet300": 0.05}
@@ -41,7 +42,7 @@ def grid(seeds: int) -> list[dict]:
         for network, kinds in SHARES.items()
         for kind, shares in kinds.items()
         for share in shares
-        for start in networks(seeds)
+        for start in networks("trajectories", seeds)
         if start["network"] == network
     ]
 

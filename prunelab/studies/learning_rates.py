@@ -7,8 +7,8 @@ import torch
 from prunelab.data import load_data
 from prunelab.finetuning import get_finetune_optimizer, learning_rate_rewinding, one_cycle
 from prunelab.pruning import apply_global_pruning
-from prunelab.studies.trajectories import dense_network, networks
-from prunelab.training import evaluate, fit
+from prunelab.studies.shared import accuracies, networks, retrain
+from prunelab.studies.trajectories import dense_network
 
 SPARSITIES = {"lenet300": (0.8, 0.95), "half_convnet": (0.5, 0.8)}
 STEPS = {"lenet300": (430, 1290), "half_convnet": (215,)}
@@ -31,7 +31,7 @@ SCHEDULES = {
 def grid(seeds: int) -> list[dict]:
     return [
         {**start, "sparsity": sparsity, "steps": steps, "schedule": schedule}
-        for start in networks(seeds)
+        for start in networks("trajectories", seeds)
         for sparsity in SPARSITIES[start["network"]]
         for steps in STEPS[start["network"]]
         for schedule in SCHEDULES
@@ -46,20 +46,9 @@ def measure(
     rows = []
     for rate in RATES:
         model = copy.deepcopy(pruned)
-        optimizer, scheduler = SCHEDULES[schedule](model, steps, lr=rate * learning_rate)
-        fit(
-            model,
-            data,
-            steps=steps,
-            optimizer=optimizer,
-            scheduler=scheduler,
-            seed=seed,
-            eval_splits=(),
-            progress=False,
-        )
+        pair = SCHEDULES[schedule](model, steps, lr=rate * learning_rate)
+        retrain(model, data, pair, steps, seed)
         row = {"network": network, "seed": seed, "sparsity": sparsity, "steps": steps}
         row |= {"schedule": schedule, "rate": rate}
-        for split in ("valid", "test"):
-            row[f"{split}_accuracy"] = evaluate(model, getattr(data, split)).accuracy
-        rows.append(row)
+        rows.append(row | accuracies(model, data))
     return rows

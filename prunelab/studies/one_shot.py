@@ -7,7 +7,8 @@ import pandas as pd
 
 from prunelab.data import load_data
 from prunelab.pruning import LayerCollapse, apply_global_pruning
-from prunelab.studies.dense import dense_network, networks
+from prunelab.studies.dense import dense_network
+from prunelab.studies.shared import networks
 from prunelab.training import evaluate
 
 SPARSITIES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
@@ -21,7 +22,7 @@ RULES = (
 
 
 def grid(seeds: int) -> list[dict]:
-    return networks(seeds)
+    return networks("dense", seeds)
 
 
 def measure(network: str, learning_rate: float, seed: int) -> list[dict]:

@@ -8,15 +8,16 @@ from prunelab.data import load_data
 from prunelab.masks import make_pruning_permanent
 from prunelab.pruning import apply_global_pruning
 from prunelab.sparsity import total_sparsity
-from prunelab.studies.dense import dense_network, networks
-from prunelab.training import evaluate, fit
+from prunelab.studies.dense import dense_network
+from prunelab.studies.shared import networks, retrain
+from prunelab.training import evaluate
 
 SPARSITY = 0.9
 STEPS = (0, 1, 10, 100, 430)
 
 
 def grid(seeds: int) -> list[dict]:
-    return networks(seeds)
+    return networks("dense", seeds)
 
 
 def measure(network: str, learning_rate: float, seed: int) -> list[dict]:
@@ -29,15 +30,8 @@ def measure(network: str, learning_rate: float, seed: int) -> list[dict]:
             if order == "permanent, then fine-tune":
                 make_pruning_permanent(model)
             if steps:
-                fit(
-                    model,
-                    data,
-                    steps=steps,
-                    optimizer=lambda p: torch.optim.SGD(p, 0.01, momentum=0.9),
-                    seed=seed,
-                    eval_splits=(),
-                    progress=False,
-                )
+                optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
+                retrain(model, data, (optimizer, None), steps, seed)
             make_pruning_permanent(model)
             rows.append(
                 {

@@ -5,9 +5,8 @@ import torch
 
 from prunelab.data import load_data
 from prunelab.distillation import distill
-from prunelab.filters import apply_filter_pruning
-from prunelab.pruning import apply_global_pruning
-from prunelab.studies.trajectories import dense_network, networks
+from prunelab.studies.shared import damage, networks
+from prunelab.studies.trajectories import dense_network
 from prunelab.training import evaluate, fit
 
 TARGET = 0.99
@@ -27,7 +26,7 @@ RATES = {"lenet300": (0.1, 0.3, 1.0, 3.0), "half_convnet": (0.03, 0.1, 0.3)}
 def grid(seeds: int) -> list[dict]:
     return [
         {**start, "pruned": pruned, "amount": amount, "loss": loss, "rate": rate}
-        for start in networks(seeds)
+        for start in networks("trajectories", seeds)
         for pruned, amount in DAMAGE[start["network"]]
         for loss in ("labels", "distillation")
         for rate in RATES[start["network"]]
@@ -47,7 +46,7 @@ def measure(
     dense = dense_network(network, learning_rate, seed)
     target = TARGET * evaluate(dense, data.valid).accuracy
     criterion = distill(dense) if loss == "distillation" else None  # keeps a copy of `dense`
-    model = prune_network(dense, pruned, amount)
+    model = damage(dense, pruned, amount)
     optimizer = torch.optim.SGD(model.parameters(), rate * learning_rate, momentum=0.9, fused=True)
     steps, seconds, accuracy = 0, 0.0, evaluate(model, data.valid).accuracy
     while accuracy < target and steps < LIMIT[network]:
@@ -78,12 +77,6 @@ def measure(
             "test_accuracy": evaluate(model, data.test).accuracy,
         }
     ]
-
-
-def prune_network(model, pruned: str, amount: float):
-    if pruned == "filters":
-        return apply_filter_pruning(model, amount)
-    return apply_global_pruning(model, sparsity=amount)
 
 
 def tuned(table: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,6 @@ import copy
 import warnings
 
 import pandas as pd
-import torch
 from torch import nn
 from torch.nn import functional as F
 
@@ -12,7 +11,7 @@ from prunelab.data import Data, load_data
 from prunelab.filters import weight_penalty
 from prunelab.models import lenet300
 from prunelab.pruning import LayerCollapse, apply_global_pruning
-from prunelab.training import evaluate, fit
+from prunelab.studies.shared import accuracies, adam_with_cosine, retrain
 
 STRENGTHS = {
     "none": (0.0,),
@@ -54,9 +53,7 @@ def measure(penalty: str, strength: float, seed: int) -> list[dict]:
             row = {"network": "lenet300", "seed": seed, "penalty": penalty, "strength": strength}
             row |= {"sparsity": sparsity, "retraining": retrained_with or "before"}
             row["retraining_strength"] = its_strength
-            for split in ("valid", "test"):
-                row[f"{split}_accuracy"] = evaluate(model, getattr(data, split)).accuracy
-            rows.append(row)
+            rows.append(row | accuracies(model, data))
     return rows
 
 
@@ -79,17 +76,8 @@ def train(
     def loss(outputs, labels):
         return F.cross_entropy(outputs, labels) + strength * weight_penalty(model, penalty)
 
-    fit(
-        model,
-        data,
-        steps=steps,
-        optimizer=lambda parameters: torch.optim.Adam(parameters, learning_rate, fused=True),
-        scheduler=lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps),
-        loss=None if penalty == "none" else loss,
-        seed=seed,
-        eval_splits=(),
-        progress=False,
-    )
+    pair = adam_with_cosine(model, steps, learning_rate)
+    retrain(model, data, pair, steps, seed, loss=None if penalty == "none" else loss)
 
 
 def tuned(table: pd.DataFrame) -> pd.DataFrame:

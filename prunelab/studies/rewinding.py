@@ -14,8 +14,8 @@ from prunelab.lottery import random_masks
 from prunelab.masks import get_masks
 from prunelab.pruning import apply_global_pruning
 from prunelab.rewinding import error_barrier, reinitialize, weight_rewinding
-from prunelab.studies.trajectories import BUILD, STEPS, moment, networks, weights_on_the_way
-from prunelab.training import evaluate, fit
+from prunelab.studies.shared import accuracies, networks, retrain
+from prunelab.studies.trajectories import BUILD, STEPS, moment, weights_on_the_way
 
 DENSITIES = {"lenet300": (0.5, 0.2, 0.05, 0.02), "half_convnet": (0.2,)}
 WITH_BARRIER = {"lenet300": (0.2, 0.02), "half_convnet": (0.2,)}
@@ -29,19 +29,18 @@ METHODS = (
     "random mask",
 )
 NO_BARRIER = ("random reinit", "random mask")
-SPLITS = ("valid", "test")
 
 
 def grid(seeds: int) -> list[dict]:
     pruned = [
         {**start, "density": density, "method": method}
-        for start in networks(seeds)
+        for start in networks("trajectories", seeds)
         for density in DENSITIES[start["network"]]
         for method in METHODS
     ]
     dense = [
         {**start, "density": 1.0, "method": method}
-        for start in networks(seeds)
+        for start in networks("trajectories", seeds)
         for method in ("fine-tune", "LR rewinding")
     ]
     return dense + pruned
@@ -58,17 +57,8 @@ def measure(
         steps = STEPS[network]
         if method.startswith("rewind to"):
             steps -= moment(network, method.removeprefix("rewind to "))
-        optimizer, scheduler = schedule(model, method, learning_rate, steps, STEPS[network])
-        fit(
-            model,
-            data,
-            steps=steps,
-            optimizer=optimizer,
-            scheduler=scheduler,
-            seed=1000 * seed + order,
-            eval_splits=(),
-            progress=False,
-        )
+        pair = schedule(model, method, learning_rate, steps, STEPS[network])
+        retrain(model, data, pair, steps, seed=1000 * seed + order)
         return model
 
     model, barrier = retrained(order=1), None
@@ -76,9 +66,7 @@ def measure(
         repair = None if network == "lenet300" else lambda m: recalibrate_bn(m, data.train.x[:5000])
         barrier = error_barrier(model, retrained(order=2), data.test, points=5, repair=repair)
     row = {"network": network, "seed": seed, "density": density, "method": method}
-    for split in SPLITS:
-        row[f"{split}_accuracy"] = evaluate(model, getattr(data, split)).accuracy
-    return [{**row, "barrier": barrier}]
+    return [{**row, **accuracies(model, data), "barrier": barrier}]
 
 
 def starting_point(network: str, states: dict, density: float, method: str, seed: int) -> nn.Module:

@@ -19,9 +19,10 @@ from prunelab.masks import kept_weights, prunable_layers
 from prunelab.pruning import LayerCollapse, apply_global_pruning
 from prunelab.rewinding import State, reinitialize, weight_rewinding
 from prunelab.studies.rewinding import schedule
-from prunelab.studies.trajectories import STEPS, dense_network, moment, networks, weights_on_the_way
+from prunelab.studies.shared import SPLITS, networks, retrain
+from prunelab.studies.trajectories import STEPS, dense_network, moment, weights_on_the_way
 from prunelab.surgery import prune_network
-from prunelab.training import evaluate, evaluation_mode, fit
+from prunelab.training import evaluate, evaluation_mode
 
 RATIOS = (0.5, 0.75)
 FILTERS, EQUAL_PARAMETERS, EQUAL_MACS = (
@@ -46,7 +47,7 @@ TEMPERATURE, ALPHA = 4.0, 0.0
 def grid(seeds: int) -> list[dict]:
     return [
         {**start, "pruned": pruned, "ratio": ratio, "method": method}
-        for start in networks(seeds)
+        for start in networks("trajectories", seeds)
         for ratio in RATIOS
         for pruned, methods in PRUNED[start["network"]].items()
         for method in methods
@@ -64,8 +65,8 @@ def measure(
     if method == "recalibrated":
         recalibrate_bn(model, data.train.x[:5000])
     elif method != "before":
-        retrain(model, dense, data, network, learning_rate, seed, method)
-    for split in ("valid", "test"):
+        recover(model, dense, data, network, learning_rate, seed, method)
+    for split in SPLITS:
         row[f"{split}_accuracy"] = evaluate(model, getattr(data, split)).accuracy
         row[f"{split}_dense"] = evaluate(dense, getattr(data, split)).accuracy
     return [row]
@@ -113,7 +114,7 @@ def cost(model: nn.Module, x: Tensor) -> dict[str, int]:
     }
 
 
-def retrain(model, dense, data, network: str, learning_rate: float, seed: int, method: str) -> None:
+def recover(model, dense, data, network: str, learning_rate: float, seed: int, method: str) -> None:
     """Train in place; every method but fine-tuning repeats the dense network's learning rates."""
     steps = STEPS[network]
     if method == "rewind to late":
@@ -122,18 +123,9 @@ def retrain(model, dense, data, network: str, learning_rate: float, seed: int, m
         steps -= moment(network, "late")
     elif method == "scratch":
         reinitialize(model, seed=1000 + seed)
-    optimizer, scheduler = schedule(model, method, learning_rate, steps, STEPS[network])
-    fit(
-        model,
-        data,
-        steps=steps,
-        optimizer=optimizer,
-        scheduler=scheduler,
-        loss=distill(dense, TEMPERATURE, ALPHA) if method == "distillation" else None,
-        seed=1000 + seed,
-        eval_splits=(),
-        progress=False,
-    )
+    pair = schedule(model, method, learning_rate, steps, STEPS[network])
+    loss = distill(dense, TEMPERATURE, ALPHA) if method == "distillation" else None
+    retrain(model, data, pair, steps, seed=1000 + seed, loss=loss)
 
 
 def of_kept_channels(state: State, small: nn.Module) -> State:

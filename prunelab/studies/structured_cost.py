@@ -12,8 +12,9 @@ from prunelab.data import load_data
 from prunelab.masks import make_pruning_permanent
 from prunelab.sparsity import bytes_on_disk, latency
 from prunelab.studies.latency import to_csr
+from prunelab.studies.shared import networks
 from prunelab.studies.structured import EQUAL_PARAMETERS, FILTERS, RATIOS, without
-from prunelab.studies.trajectories import dense_network, networks
+from prunelab.studies.trajectories import dense_network
 
 BATCHES = (1, 64)
 
@@ -21,7 +22,7 @@ BATCHES = (1, 64)
 def grid(seeds: int) -> list[dict]:
     return [
         {**start, "ratio": ratio, "batch": batch}
-        for start in networks(seeds)
+        for start in networks("trajectories", seeds)
         for ratio in RATIOS
         for batch in BATCHES
     ]

@@ -4,8 +4,8 @@ from prunelab.data import load_data
 from prunelab.distillation import distill
 from prunelab.finetuning import get_finetune_optimizer
 from prunelab.pruning import apply_global_pruning
-from prunelab.studies.trajectories import dense_network, networks
-from prunelab.training import evaluate, fit
+from prunelab.studies.shared import networks, retrain, split_rows
+from prunelab.studies.trajectories import dense_network
 
 SPARSITY = 0.95
 STEPS = 430
@@ -18,7 +18,7 @@ ALPHAS = (0.0, 0.1, 0.5, 0.9, 1.0)
 def grid(seeds: int) -> list[dict]:
     return [
         {**start, "T": T, "alpha": alpha}
-        for start in networks(seeds)
+        for start in networks("trajectories", seeds)
         if start["network"] == "lenet300"
         for T in TEMPERATURES
         for alpha in ALPHAS
@@ -30,28 +30,7 @@ def measure(network: str, learning_rate: float, seed: int, T: float, alpha: floa
     dense = dense_network(network, learning_rate, seed)
     loss = distill(dense, T, alpha)
     model = apply_global_pruning(dense, sparsity=SPARSITY)
-    optimizer, scheduler = get_finetune_optimizer(model, STEPS, lr=RATE * learning_rate)
-    fit(
-        model,
-        data,
-        steps=STEPS,
-        optimizer=optimizer,
-        scheduler=scheduler,
-        loss=loss,
-        seed=seed,
-        eval_splits=(),
-        progress=False,
-    )
-    return [
-        {
-            "network": network,
-            "seed": seed,
-            "sparsity": SPARSITY,
-            "steps": STEPS,
-            "T": T,
-            "alpha": alpha,
-            "split": split,
-            **evaluate(model, getattr(data, split))._asdict(),
-        }
-        for split in ("valid", "test")
-    ]
+    pair = get_finetune_optimizer(model, STEPS, lr=RATE * learning_rate)
+    retrain(model, data, pair, STEPS, seed, loss=loss)
+    setting = {"network": network, "seed": seed, "sparsity": SPARSITY, "steps": STEPS}
+    return split_rows(model, data, setting | {"T": T, "alpha": alpha})

@@ -7,16 +7,14 @@ each of them is retrained hundreds of times.
 
 from functools import partial
 
-import pandas as pd
 from torch import nn
 
 from prunelab.data import load_data
 from prunelab.finetuning import learning_rate_rewinding
 from prunelab.lab.cache import remember
-from prunelab.lab.results import load_results
 from prunelab.models import lenet300, small_convnet
 from prunelab.rewinding import State, snapshot
-from prunelab.training import evaluate, fit
+from prunelab.studies.shared import retrain, split_rows, with_weights
 
 BUILD = {"lenet300": lenet300, "half_convnet": partial(small_convnet, width=8)}
 STEPS = {"lenet300": 2150, "half_convnet": 1720}  # 5 and 4 epochs of 430 steps
@@ -47,48 +45,14 @@ def train(network: str, learning_rate: float, seed: int) -> tuple[list[dict], di
     """Train from scratch; return the rows and the weights at every moment."""
     data = load_data()
     model = BUILD[network](seed=seed)
-    optimizer, scheduler = learning_rate_rewinding(model, STEPS[network], lr=learning_rate)
+    pair = learning_rate_rewinding(model, STEPS[network], lr=learning_rate)
     states, reached = {"start": snapshot(model)}, 0
     for i, name in enumerate(list(MOMENTS)[1:]):
-        fit(
-            model,
-            data,
-            steps=moment(network, name) - reached,
-            optimizer=optimizer,
-            scheduler=scheduler,
-            seed=10 * seed + i,
-            eval_splits=(),
-            progress=False,
-        )
+        retrain(model, data, pair, moment(network, name) - reached, seed=10 * seed + i)
         states[name], reached = snapshot(model), moment(network, name)
-    rows = [
-        {
-            "network": network,
-            "learning_rate": learning_rate,
-            "seed": seed,
-            "steps": STEPS[network],
-            "split": split,
-            **evaluate(model, getattr(data, split))._asdict(),
-        }
-        for split in ("valid", "test")
-    ]
-    return rows, states
-
-
-def best_learning_rate(network: str, table: pd.DataFrame | None = None) -> float:
-    """The learning rate with the highest mean validation accuracy."""
-    table = load_results("trajectories") if table is None else table
-    rows = table[(table["network"] == network) & (table["split"] == "valid")]
-    return float(rows.groupby("learning_rate")["accuracy"].mean().idxmax())
-
-
-def networks(seeds: int) -> list[dict]:
-    """The grid of a study that starts from these networks, at their best learning rates."""
-    return [
-        {"network": network, "learning_rate": best_learning_rate(network), "seed": seed}
-        for network in BUILD
-        for seed in range(seeds)
-    ]
+    setting = {"network": network, "learning_rate": learning_rate, "seed": seed}
+    setting["steps"] = STEPS[network]
+    return split_rows(model, data, setting), states
 
 
 def weights_on_the_way(network: str, learning_rate: float, seed: int) -> dict[str, State]:
@@ -98,6 +62,4 @@ def weights_on_the_way(network: str, learning_rate: float, seed: int) -> dict[st
 
 def dense_network(network: str, learning_rate: float, seed: int) -> nn.Module:
     """The network at the end of its training."""
-    model = BUILD[network]()
-    model.load_state_dict(weights_on_the_way(network, learning_rate, seed)["end"])
-    return model.eval()
+    return with_weights(BUILD[network], weights_on_the_way(network, learning_rate, seed)["end"])

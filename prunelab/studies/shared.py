@@ -1,0 +1,92 @@
+"""What the studies share: where they start, how they retrain, what they measure."""
+
+from collections.abc import Callable
+
+import pandas as pd
+import torch
+from torch import nn
+
+from prunelab.data import Data
+from prunelab.filters import apply_filter_pruning
+from prunelab.lab.results import load_results
+from prunelab.pruning import apply_global_pruning
+from prunelab.rewinding import State
+from prunelab.training import evaluate, fit
+
+SPLITS = ("valid", "test")
+
+
+def networks(study: str, seeds: int) -> list[dict]:
+    """The grid of a study that starts from the networks another one trained, at their best rates.
+
+    Args:
+        study: "dense" or "trajectories", as it is recorded.
+        seeds: how many networks of each kind.
+    """
+    return [
+        {"network": network, "learning_rate": learning_rate, "seed": seed}
+        for network, learning_rate in best_learning_rates(load_results(study)).items()
+        for seed in range(seeds)
+    ]
+
+
+def best_learning_rates(table: pd.DataFrame) -> dict[str, float]:
+    """Of each network of `dense` or `trajectories`: the one with the best validation accuracy."""
+    valid = table[table["split"] == "valid"]
+    mean = valid.groupby(["network", "learning_rate"], sort=False)["accuracy"].mean()
+    return {network: float(of.idxmax()[1]) for network, of in mean.groupby("network", sort=False)}
+
+
+def with_weights(build: Callable[[], nn.Module], state: State) -> nn.Module:
+    """A network with the weights that it had before, ready to be evaluated."""
+    model = build()
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def damage(model: nn.Module, pruned: str, amount: float) -> nn.Module:
+    """Mask a share of the filters, or else of all weights, in place."""
+    if pruned == "filters":
+        return apply_filter_pruning(model, amount)
+    return apply_global_pruning(model, sparsity=amount)
+
+
+def adam_with_cosine(model: nn.Module, steps: int, lr: float):
+    """Optimizer and scheduler: Adam, its learning rate falling to zero along one cosine."""
+    optimizer = torch.optim.Adam(model.parameters(), lr, fused=True)
+    return optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+
+
+def retrain(model: nn.Module, data: Data, pair: tuple, steps: int, seed: int, **how) -> None:
+    """Train in place without a look on the way.
+
+    Args:
+        model, data, steps, seed: as `fit` takes them.
+        pair: an optimizer, and its scheduler or None.
+        how: what else `fit` can be told, such as `loss` or `batch_size`.
+    """
+    optimizer, scheduler = pair
+    fit(
+        model,
+        data,
+        steps=steps,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        seed=seed,
+        eval_splits=(),
+        progress=False,
+        **how,
+    )
+
+
+def accuracies(model: nn.Module, data: Data, splits: tuple[str, ...] = SPLITS) -> dict[str, float]:
+    """The accuracy on each split, as `valid_accuracy` and `test_accuracy`."""
+    return {f"{split}_accuracy": evaluate(model, getattr(data, split)).accuracy for split in splits}
+
+
+def split_rows(model: nn.Module, data: Data, setting: dict) -> list[dict]:
+    """Two rows of a setting: loss and accuracy on the validation and on the test images."""
+    return [
+        {**setting, "split": split, **evaluate(model, getattr(data, split))._asdict()}
+        for split in SPLITS
+    ]
