@@ -5,6 +5,7 @@ import torch
 
 from prunelab.data import load_data
 from prunelab.distillation import distill
+from prunelab.intervals import choose
 from prunelab.studies.shared import damage, networks
 from prunelab.studies.trajectories import dense_network
 from prunelab.training import evaluate, fit
@@ -85,6 +86,4 @@ def tuned(table: pd.DataFrame) -> pd.DataFrame:
     A run that did not arrive counts with the steps it was given.
     """
     by = ["network", "pruned", "amount", "loss"]
-    mean = table.groupby([*by, "rate"], sort=False)["steps"].mean().reset_index()
-    best = mean.loc[mean.groupby(by, sort=False)["steps"].idxmin(), [*by, "rate"]]
-    return table.merge(best, on=[*by, "rate"])
+    return table.merge(choose(table, by, "rate", "steps", largest=False))

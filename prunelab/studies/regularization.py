@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from prunelab.data import Data, load_data
 from prunelab.filters import weight_penalty
+from prunelab.intervals import choose
 from prunelab.models import lenet300
 from prunelab.pruning import LayerCollapse, apply_global_pruning
 from prunelab.studies.shared import accuracies, adam_with_cosine, retrain
@@ -82,7 +83,4 @@ def train(
 
 def tuned(table: pd.DataFrame) -> pd.DataFrame:
     """The rows at the strength with the best mean validation accuracy at each sparsity."""
-    by = ["penalty", "retraining", "sparsity"]
-    mean = table.groupby([*by, "strength"], sort=False)["valid_accuracy"].mean().reset_index()
-    best = mean.loc[mean.groupby(by, sort=False)["valid_accuracy"].idxmax(), [*by, "strength"]]
-    return table.merge(best, on=[*by, "strength"])
+    return table.merge(choose(table, ["penalty", "retraining", "sparsity"], "strength"))

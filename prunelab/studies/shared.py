@@ -8,6 +8,7 @@ from torch import nn
 
 from prunelab.data import Data
 from prunelab.filters import apply_filter_pruning
+from prunelab.intervals import choose
 from prunelab.lab.results import load_results
 from prunelab.pruning import apply_global_pruning
 from prunelab.rewinding import State
@@ -33,8 +34,8 @@ def networks(study: str, seeds: int) -> list[dict]:
 def best_learning_rates(table: pd.DataFrame) -> dict[str, float]:
     """Of each network of `dense` or `trajectories`: the one with the best validation accuracy."""
     valid = table[table["split"] == "valid"]
-    mean = valid.groupby(["network", "learning_rate"], sort=False)["accuracy"].mean()
-    return {network: float(of.idxmax()[1]) for network, of in mean.groupby("network", sort=False)}
+    best = choose(valid, ["network"], "learning_rate", "accuracy")
+    return best.set_index("network")["learning_rate"].to_dict()
 
 
 def with_weights(build: Callable[[], nn.Module], state: State) -> nn.Module:
