@@ -1,0 +1,96 @@
+"""Scores the units of a network, and chooses the lowest of every group."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from prunelab.channels.plan import Group, Plan
+from prunelab.channels.reasons import layer_of
+from prunelab.filters import filter_norms
+from prunelab.pruning import lowest
+
+Criterion = str | Callable[[Tensor], Tensor]
+NORMS = ("l1", "l2")
+CRITERIA = (*NORMS, "random", "bn_scale")
+
+
+def check_arguments(ratio: float, criterion: Criterion, scope: str, round_to: int | None) -> None:
+    """Raise a ValueError for an argument of `prune_network` that is out of range."""
+    if not 0 <= ratio < 1:
+        raise ValueError(f"ratio={ratio} must be from 0 up to, but not including, 1")
+    if not callable(criterion) and criterion not in CRITERIA:
+        raise ValueError(f"criterion={criterion!r} must be one of {CRITERIA} or a function")
+    if scope not in ("uniform", "global"):
+        raise ValueError(f'scope={scope!r} must be "uniform" or "global"')
+    if round_to is not None and (not isinstance(round_to, int) or round_to < 1):
+        raise ValueError(f"round_to={round_to!r} must be a whole number of at least 1")
+
+
+def unit_scores(plan: Plan, criterion: Criterion, seed: int) -> Tensor:
+    """Equation (5.3): a score for every unit."""
+    scores = torch.zeros(len(plan.unit), dtype=torch.float64)
+    if criterion == "random":
+        return torch.rand(len(scores), generator=torch.Generator().manual_seed(seed))
+    if criterion == "bn_scale":
+        return _bn_scales(plan, scores)
+    for name, dim in plan.found.writes:
+        weight = plan.model.get_parameter(name).detach().movedim(dim, 0).cpu()
+        norms = criterion(weight) if callable(criterion) else filter_norms(weight, criterion)
+        norms = torch.as_tensor(norms).double()
+        if norms.shape != weight.shape[:1] or not norms.isfinite().all():
+            raise ValueError(
+                f"criterion returned {norms} for the weights of {layer_of(name)!r}, "
+                f"{tuple(weight.shape)}; needed is a finite score for each of {len(weight)}"
+            )
+        scores.index_add_(0, plan.units(name, dim), norms)
+    return scores
+
+
+def _bn_scales(plan: Plan, scores: Tensor) -> Tensor:
+    """Add up the scales of BatchNorm; groups without any stay."""
+    seen = torch.zeros(len(scores), dtype=torch.bool)
+    for name, module in plan.model.named_modules():
+        weight = f"{name}.weight"
+        is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+        if is_norm and 0 in plan.found.axes.get(weight, {}):
+            units = plan.units(weight, 0)
+            scores.index_add_(0, units, module.weight.detach().abs().double().cpu())
+            seen[units] = True
+    for group in plan.groups():
+        plan.keep(group.units[~seen[group.units]], "has no BatchNorm to score it")
+    return scores
+
+
+def lowest_units(
+    groups: list[Group],
+    scores: Tensor,
+    ratio: float,
+    scope: str,
+    criterion: Criterion,
+    round_to: int | None,
+) -> list[Tensor]:
+    """The lowest-scoring units of each group; at least one stays."""
+    of_group = [scores[group.units] for group in groups]
+    counts = [round(len(s) * ratio) for s in of_group]
+    if scope == "global":
+        relative = not callable(criterion) and criterion in NORMS
+        comparable = [s / s.mean().clamp(min=1e-30) if relative else s for s in of_group]
+        every = torch.cat(comparable)
+        is_low = lowest(every, round(len(every) * ratio)).split([len(s) for s in of_group])
+        counts = [int(low.sum()) for low in is_low]
+    chosen = []
+    for group, s, count in zip(groups, of_group, counts, strict=True):
+        count = rounded(min(count, len(s) - 1), len(s), group.channels_per_unit, round_to or 1)
+        chosen.append(group.units[lowest(s, count)])
+    return chosen
+
+
+def rounded(count: int, total: int, channels_per_unit: set[int], round_to: int) -> int:
+    """How many units to remove, so that a nearest multiple of channels is left."""
+    step = math.lcm(*(round_to // math.gcd(round_to, n) for n in channels_per_unit))
+    if count == 0 or step == 1:
+        return count
+    left = max(1, math.floor((total - count) / step + 0.5)) * step
+    return max(0, total - left)

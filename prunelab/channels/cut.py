@@ -1,0 +1,91 @@
+"""Narrows the tensors of a network, and what its modules say of their widths.
+
+Nothing is known here of ties or groups: which indices stay along which dimension is given.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from prunelab.channels.tags import kept_along
+
+Kept = dict[str, dict[int, Tensor]]
+"""Indices to keep, for every parameter or buffer and every dimension of it that loses some."""
+
+
+def kept_indices(axes: dict[str, dict[int | None, Tensor]], gone: Tensor) -> Kept:
+    """What is left of every parameter.
+
+    Args:
+        axes: the tags of each parameter by dimension, as in `Findings`.
+        gone: for each tag, whether it goes.
+    """
+    kept: Kept = {}
+    for name, dims in axes.items():
+        for dim, tags in dims.items():
+            is_gone = gone[tags]
+            for d in range(is_gone.dim()) if is_gone.any() else ():
+                indices = kept_along(is_gone, d)
+                if 0 < len(indices) < is_gone.size(d):
+                    kept.setdefault(name, {})[d if dim is None else dim] = indices
+    return kept
+
+
+def cut(model: nn.Module, kept: Kept) -> nn.Module:
+    """A copy of the model with only the kept indices of every parameter and buffer."""
+    small_tensors: dict[int, Tensor] = {}
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        new = tensor.detach()
+        for dim, indices in kept.get(name, {}).items():
+            new = new.index_select(dim, indices.to(new.device))
+        if tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
+            new = new.contiguous(memory_format=torch.channels_last)
+        new = new if kept.get(name) else new.clone()
+        is_parameter = isinstance(tensor, nn.Parameter)
+        small_tensors[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if is_parameter else new
+    small = copy.deepcopy(model, small_tensors)
+    for name, module in small.named_modules():
+        match_attributes(module)
+        if counted := kept.get(f"{name}.num_features"):
+            module.num_features = len(counted[0])
+    return small
+
+
+def match_attributes(module: nn.Module) -> None:
+    """Make what a module says of its widths agree with its tensors."""
+    weight = getattr(module, "weight", None)
+    if isinstance(module, nn.modules.batchnorm._NormBase):
+        vector = weight if weight is not None else module.running_mean
+        if vector is not None:
+            module.num_features = len(vector)
+    if not torch.is_tensor(weight):
+        return
+    if isinstance(module, nn.modules.conv._ConvTransposeNd):
+        if module.groups == 1:
+            module.in_channels, module.out_channels = weight.shape[:2]
+    elif isinstance(module, nn.modules.conv._ConvNd):
+        if module.groups > 1:
+            module.groups = len(weight) // (module.out_channels // module.groups)
+        module.out_channels, module.in_channels = len(weight), weight.shape[1] * module.groups
+    elif isinstance(module, nn.Linear):
+        module.out_features, module.in_features = weight.shape
+    elif isinstance(module, nn.Embedding):
+        module.embedding_dim = weight.shape[1]
+    elif isinstance(module, nn.LayerNorm | nn.RMSNorm):
+        module.normalized_shape = tuple(weight.shape)
+    elif isinstance(module, nn.GroupNorm):
+        module.num_groups = len(weight) // (module.num_channels // module.num_groups)
+        module.num_channels = len(weight)
+    elif isinstance(module, nn.PReLU):
+        module.num_parameters = len(weight)
+
+
+def after(before: Kept, kept: Kept) -> Kept:
+    """Kept indices of the first network, if this cut comes after another."""
+    both = {name: dict(dims) for name, dims in before.items()}
+    for name, dims in kept.items():
+        for dim, indices in dims.items():
+            earlier = both.setdefault(name, {}).get(dim)
+            both[name][dim] = indices if earlier is None else earlier[indices]
+    return both

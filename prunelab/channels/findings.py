@@ -1,0 +1,156 @@
+"""What a pass of tags through a network finds out: ties, fixed tags, and the steps of the forward.
+
+Rules say what they know with `tie`, `fix`, `carry` and `step`, and ask with `tags` and `axis`.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from prunelab.channels.tags import (
+    FIXED,
+    NEUTRAL,
+    RESERVED,
+    Tags,
+    distinct,
+    filled,
+    pair_codes,
+    plain,
+)
+
+
+class CannotFollow(ValueError):
+    """A cut network does something else with these tags than the whole one, or fails."""
+
+    def __init__(self, tags: Tensor, why: str):
+        super().__init__(why)
+        self.tags = tags
+
+
+class Findings:
+    """What is known of the channels of a network.
+
+    Args:
+        model: the network whose parameters and buffers are known by name.
+
+    Attributes:
+        axes: the tags of each parameter by dimension; under None, a tag for each element.
+        writes, reads: weights, each with the dimension of its output or of its input channels.
+        ties: pairs of tags that are one channel, as `pair_codes`.
+        fixed: tags that may not go, with the reason.
+        given_up: parameters without tags, with the reason.
+        steps: the operations in order, with their numbers, and where they moved tags to.
+        met: the tags that each operation of the pass has met so far.
+        count: tags in use, the reserved ones included.
+    """
+
+    def __init__(self, model: nn.Module):
+        self.names: dict[int, str] = {}
+        self.tensors = []  # kept alive, as an id is given again
+        for tensors in (model.named_parameters, model.named_buffers):
+            for name, tensor in tensors(remove_duplicate=False):
+                self.names.setdefault(id(tensor), name)
+                self.tensors.append(tensor)
+        floats = [t.dtype for t in self.tensors if t.is_floating_point()]
+        self.dtype = floats[0] if floats else torch.float32
+        self.axes: dict[str, dict[int | None, Tensor]] = {}
+        self.writes: list[tuple[str, int]] = []
+        self.reads: list[tuple[str, int]] = []
+        self.ties: list[Tensor] = []
+        self.fixed: list[tuple[Tensor, str]] = []
+        self.given_up: dict[str, str] = {}
+        self.steps: list[tuple[str, list | Tensor]] = []
+        self.met: list[list[Tags]] = []
+        self.count = FIXED + 1
+
+    # --- what rules say --------------------------------------------------------------------------
+
+    def tie(self, a: Tensor, b: Tensor) -> None:
+        """These tags are one channel, element by element."""
+        a, b = torch.broadcast_tensors(a, b)
+        for d in range(a.dim()):
+            if a.size(d) > 1 and a.stride(d) == b.stride(d) == 0:
+                a, b = a.narrow(d, 0, 1), b.narrow(d, 0, 1)
+        a, b = a.reshape(-1), b.reshape(-1)
+        low, high = torch.minimum(a, b), torch.maximum(a, b)
+        different = (low != high) & (low != NEUTRAL)
+        if not different.all():
+            low, high = low[different], high[different]
+        if not len(low):
+            return
+        if low.min() <= FIXED:
+            for reserved, why in RESERVED.items():
+                self.fix(high[low == reserved], why)
+            low, high = low[low > FIXED], high[low > FIXED]
+        self.note(pair_codes(low, high))
+
+    def note(self, pairs: Tensor) -> None:
+        """Pairs of tags that are one channel, none of them reserved."""
+        self.ties.append(pairs)
+
+    def carry(self, vector, tags: Tensor) -> None:
+        """A bias or a normalization vector belongs to these channels."""
+        if self.is_parameter(vector):
+            self.tie(self.axis(vector, 0 if vector.dim() == 1 else None), tags)
+        elif torch.is_tensor(vector):
+            self.tie(self.tags(vector), tags)
+
+    def fix(self, tags: Tensor, why: str) -> None:
+        """These tags may not go."""
+        seen = torch.zeros(self.count, dtype=torch.bool)
+        seen[distinct(plain(tags))] = True
+        seen[: FIXED + 1] = False
+        if seen.any():
+            self.fixed.append((seen.nonzero().flatten(), why))
+
+    def give_up(self, name: str, why: str) -> None:
+        """The tags of this parameter may not go, and no more are given."""
+        self.given_up.setdefault(name, why)
+        for tags in self.axes.get(name, {}).values():
+            self.fix(tags, why)
+
+    def step(self, name: str, numbers_or_tags: list | Tensor) -> None:
+        """What the forward does next, to be done by the cut network as well."""
+        self.steps.append((name, numbers_or_tags))
+
+    # --- what rules ask --------------------------------------------------------------------------
+
+    def tags(self, tensor: Tensor) -> Tensor:
+        """The tag of each element: of a parameter its own, of a foreign tensor FIXED."""
+        if isinstance(tensor, Tags):
+            return plain(tensor)
+        if self.is_parameter(tensor):
+            return self.axis(tensor, None)
+        return filled(FIXED, tensor.shape)
+
+    def axis(self, tensor: Tensor, dim: int | None, role: list | None = None) -> Tensor:
+        """Tags of a parameter along a dimension; for None, a tag for each element.
+
+        Args:
+            role: `writes` or `reads`, where the parameter is written down with this dimension.
+        """
+        if not self.is_parameter(tensor):
+            raise TypeError("not a parameter")
+        shape = tensor.shape if dim is None else tensor.shape[dim : dim + 1]
+        return self.named_axis(self.names[id(tensor)], dim, shape, role)
+
+    def named_axis(self, name: str, dim: int | None, shape, role: list | None = None) -> Tensor:
+        tags = self.axes.setdefault(name, {})
+        if tags and (None in tags) != (dim is None):
+            self.give_up(name, "is used in two ways")
+        if name in self.given_up:
+            return filled(FIXED, shape)
+        if dim not in tags:
+            end = self.count + shape.numel()
+            tags[dim] = torch.arange(self.count, end).view(shape)
+            self.count = end
+        if role is not None and (name, dim) not in role:
+            role.append((name, dim))
+        return tags[dim]
+
+    def is_parameter(self, tensor) -> bool:
+        """Whether it is a parameter or a buffer of the network that holds fractions."""
+        return torch.is_tensor(tensor) and id(tensor) in self.names and tensor.is_floating_point()
+
+    def was_grouped(self, weight: Tensor) -> bool:
+        """Whether a convolution of one group is what a cut has left of several."""
+        return False
