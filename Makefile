@@ -1,5 +1,5 @@
 # make lab        open JupyterLab at notebook 00
-# make test       the whole gate: lint, unit and property tests, every notebook
+# make test       the whole gate: lint, types, unit and property tests, every notebook
 # make test-zoo   cut every classification network of torchvision and check it (half an hour)
 # make notebooks  execute every notebook top to bottom, in place
 # make figures    draw the figures of the recorded studies into build/figures
@@ -16,6 +16,7 @@ lab: .venv/ready
 test: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(ONE_THREAD) $(BIN)/python -m pytest tests -n 2 --dist worksteal
 	$(ONE_THREAD) $(BIN)/python -m pytest notebooks -p tests.nbval_hardening --nbval-lax \
 		--nbval-current-env --nbval-cell-timeout 300 -n 2 --dist loadscope

@@ -27,7 +27,7 @@ def main() -> None:
         if arguments.command == "list":
             for name in runner.studies():
                 study = importlib.import_module(f"prunelab.studies.{name}")
-                print(f"{name:12} {study.__doc__.splitlines()[0]}")
+                print(f"{name:12} {(study.__doc__ or '').splitlines()[0]}")
         elif arguments.command == "run":
             _run(parser, arguments)
         else:

@@ -58,7 +58,7 @@ def recalibrate_bn(model: nn.Module, x: Tensor, batch_size: int = 500) -> nn.Mod
                 f"layer {name!r} has no running statistics to recalibrate: it was made with "
                 "track_running_stats=False and always uses those of the batch"
             )
-    device = next(iter(layers.values())).running_mean.device
+    device = next(next(iter(layers.values())).buffers()).device
     twin = _twin_without_dropout(model, x[:1].to(device))
     update_bn(x.tensor_split(max(1, len(x) // batch_size)), twin, device=device)
     for name, layer in layers.items():

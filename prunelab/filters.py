@@ -123,5 +123,5 @@ def weight_penalty(model: nn.Module, criterion: str) -> Tensor:
     check_choice("criterion", criterion, ("l1", "l2"))
     weights = [masked_weight(layer) for layer in prunable_layers(model).values()]
     if criterion == "l1":
-        return sum(weight.abs().sum() for weight in weights)
-    return sum(weight.square().sum() for weight in weights) / 2
+        return sum(weight.abs().sum() for weight in weights)  # type: ignore[return-value]
+    return sum(weight.square().sum() for weight in weights) / 2  # type: ignore[return-value]

@@ -51,14 +51,16 @@ def is_masked(layer: nn.Module) -> bool:
 def get_masks(model: nn.Module) -> dict[str, Tensor]:
     """The masks of a masked model by layer name: boolean, True where a weight is kept."""
     return {
-        name: layer.weight_mask.bool() for name, layer in model.named_modules() if is_masked(layer)
+        name: layer.get_buffer("weight_mask").bool()
+        for name, layer in model.named_modules()
+        if is_masked(layer)
     }
 
 
 def set_mask(layer: nn.Module, mask: Tensor) -> None:
     """Mask one layer's weight, or replace the mask it has; True or 1 keeps a weight."""
     if is_masked(layer):
-        layer.weight_mask.copy_(mask)
+        layer.get_buffer("weight_mask").copy_(mask)
     else:
         prune.custom_from_mask(layer, "weight", mask)
     layer.weight = effective_weight(layer)  # up to date before the next forward, and copyable
@@ -70,7 +72,9 @@ def masked_weight(layer: nn.Module) -> Tensor:
     Unlike `layer.weight` it is right even between `load_state_dict` or an optimizer step and the
     next forward pass.
     """
-    return layer.weight_orig * layer.weight_mask if is_masked(layer) else layer.weight
+    if is_masked(layer):
+        return layer.get_parameter("weight_orig") * layer.get_buffer("weight_mask")
+    return layer.weight  # type: ignore[return-value]  # torch: any attribute may be a Module
 
 
 def effective_weight(layer: nn.Module) -> Tensor:
@@ -81,8 +85,8 @@ def effective_weight(layer: nn.Module) -> Tensor:
 def kept_weights(layer: nn.Module) -> Tensor:
     """True where a weight is kept: by the mask if there is one, else where it is not zero."""
     if is_masked(layer):
-        return layer.weight_mask.bool()
-    return layer.weight.detach() != 0
+        return layer.get_buffer("weight_mask").bool()
+    return effective_weight(layer) != 0
 
 
 def weight_parameter(layer: nn.Module) -> nn.Parameter | None:

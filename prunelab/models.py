@@ -76,7 +76,7 @@ def small_convnet(
     the number of channels of the first layer.
     """
     widths = [input_shape[0], width, 2 * width, 4 * width]
-    layers = {}
+    layers: dict[str, nn.Module] = {}
     with _seeded(seed):
         for i in (1, 2, 3):
             layers[f"conv{i}"] = nn.Conv2d(widths[i - 1], widths[i], 3, padding=1, bias=False)
@@ -130,7 +130,7 @@ def _sequence(**layers: nn.Module) -> nn.Sequential:
 
 def _vgg_like(widths: list[int], input_shape, num_classes: int, seed: int | None) -> nn.Module:
     channels, height, width = input_shape
-    layers = {}
+    layers: dict[str, nn.Module] = {}
     with _seeded(seed):
         for block, out in enumerate(widths):
             for i in (2 * block + 1, 2 * block + 2):
@@ -160,7 +160,7 @@ class _ResidualBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels)
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
             self.shortcut = _sequence(
                 conv=nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
@@ -205,7 +205,8 @@ def _kaiming_normal(model: nn.Module) -> nn.Module:
 
 
 def _initialize(model: nn.Module, initialize_weight: Callable) -> nn.Module:
-    model.initialize_weight = initialize_weight  # for a fresh start from the same distribution
+    # for a fresh start from the same distribution
+    model.initialize_weight = initialize_weight  # type: ignore[assignment]
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             initialize_weight(module.weight)

@@ -155,13 +155,16 @@ def apply_global_pruning(
         raise ValueError(
             f"give one of amount and sparsity, not amount={amount} and sparsity={sparsity}"
         )
-    check_fraction(*(("amount", amount) if sparsity is None else ("sparsity", sparsity)))
+    if sparsity is None:
+        check_fraction("amount", amount)  # type: ignore[arg-type]  # one of the two is a number
+    else:
+        check_fraction("sparsity", sparsity)
     check_choice("criterion", criterion, (*SCORES, "random"))
     check_choice("scope", scope, ("global", "layerwise"))
     layers = layers_to_prune(model, exclude)
     scores = _scores(layers, criterion, seed)
     kept = {name: kept_weights(layer) for name, layer in layers.items()}
-    masks = {}
+    masks: dict[str, Tensor] = {}
     for group in [list(layers)] if scope == "global" else [[name] for name in layers]:
         masks |= _keep_highest(group, scores, kept, amount, sparsity)
 
@@ -219,7 +222,7 @@ def _keep_highest(
     total = sum(kept[name].numel() for name in group)
     pruned = total - sum(kept[name].sum().item() for name in group)
     if sparsity is None:
-        count = pruned + round(amount * (total - pruned))
+        count = pruned + round(amount * (total - pruned))  # type: ignore[operator]
     else:
         count = round(sparsity * total)
         if count < pruned:

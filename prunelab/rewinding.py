@@ -104,7 +104,7 @@ def reinitialize(model: nn.Module, seed: int) -> nn.Module:
     """
     _refresh(model)
     fresh = make_pruning_permanent(copy.deepcopy(model))
-    fresh.to("cpu", memory_format=torch.contiguous_format)  # numbers are drawn in memory order
+    fresh.to("cpu").to(memory_format=torch.contiguous_format)  # numbers are drawn in memory order
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         for name, module in fresh.named_modules():
@@ -117,7 +117,7 @@ def reinitialize(model: nn.Module, seed: int) -> nn.Module:
         if hasattr(model, "initialize_weight"):
             for module in fresh.modules():
                 if isinstance(module, nn.Conv2d | nn.Linear):
-                    model.initialize_weight(module.weight)
+                    model.initialize_weight(module.weight)  # type: ignore[operator]
                     if module.bias is not None:
                         nn.init.zeros_(module.bias)
     return weight_rewinding(model, snapshot(fresh))

@@ -28,7 +28,7 @@ def show(function: Callable) -> Markdown:
     if not getattr(function, "__module__", "").startswith("prunelab"):
         raise ValueError(f"show({function!r}): give a function or class of prunelab")
     function = inspect.unwrap(function)  # a decorator lives in another file
-    file = Path(inspect.getsourcefile(function)).relative_to(ROOT).as_posix()
+    file = Path(inspect.getfile(function)).relative_to(ROOT).as_posix()
     description = SECTION.split(inspect.getdoc(function) or "", maxsplit=1)[0].strip()
     source = _without_docstring(textwrap.dedent(inspect.getsource(function)))
     return Markdown(

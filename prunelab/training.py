@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -88,14 +88,16 @@ def fit(
             the history goes up to the last finished step.
     """
     steps_per_epoch = _check_fit(model, data, steps, epochs, batch_size, eval_every, eval_splits)
-    steps = epochs * steps_per_epoch if steps is None else steps
+    if epochs is not None:
+        steps = epochs * steps_per_epoch
+    assert steps is not None  # checked above: one of the two is given
     eval_every = eval_every or steps_per_epoch
-    eval_splits = [name for name in eval_splits if len(getattr(data, name)) > 0]
+    eval_splits = tuple(name for name in eval_splits if len(getattr(data, name)) > 0)
 
     optimizer = _make_optimizer(optimizer, model)
-    scheduler = _make_scheduler(scheduler, optimizer)
+    schedule = _make_scheduler(scheduler, optimizer)
     device = torch.device(device) if device is not None else default_device()
-    model.to(device, memory_format=torch.channels_last)  # convolutions are faster this way
+    model.to(device).to(memory_format=torch.channels_last)  # convolutions are faster this way
     splits = {name: getattr(data, name).to(device) for name in {"train", *eval_splits}}
     x, y = splits["train"].x, splits["train"].y
     loss = loss or F.cross_entropy
@@ -135,8 +137,8 @@ def fit(
                 optimizer.zero_grad()
                 batch_loss.backward()
                 optimizer.step()
-                if scheduler is not None:
-                    scheduler.step()
+                if schedule is not None:
+                    schedule.step()
                 loss_sum += batch_loss.detach()
                 loss_steps += 1
                 finished = step
@@ -259,7 +261,7 @@ def _make_optimizer(optimizer, model: nn.Module) -> torch.optim.Optimizer:
     return optimizer
 
 
-def _make_scheduler(scheduler, optimizer):
+def _make_scheduler(scheduler, optimizer) -> Any:
     if scheduler is None or isinstance(scheduler, torch.optim.lr_scheduler.LRScheduler):
         if scheduler is not None and scheduler.optimizer is not optimizer:
             raise ValueError("scheduler belongs to another optimizer; make it from this one")
