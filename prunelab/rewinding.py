@@ -157,29 +157,25 @@ def error_barrier(
     """
     if points < 1:
         raise ValueError(f"points={points} must be at least 1")
-    state_a, state_b = a.state_dict(), b.state_dict()
-    if {n: t.shape for n, t in state_a.items()} != {n: t.shape for n, t in state_b.items()}:
-        raise ValueError("a and b are of different architectures, or one of them has no masks")
-    if any(not torch.equal(mask, get_masks(b)[name]) for name, mask in get_masks(a).items()):
-        raise ValueError("a and b have different masks; the line between them has neither's")
+    _check_alike(a, b)
     _refresh(a)
     between = copy.deepcopy(a)
     errors = []
     for i in range(1, points + 1):
-        share = i / (points + 1)
-        between.load_state_dict(
-            {
-                name: torch.lerp(state_b[name], tensor, share)
-                if tensor.is_floating_point()
-                else tensor
-                for name, tensor in state_a.items()
-            }
-        )
+        between.load_state_dict(_interpolate(a.state_dict(), b.state_dict(), i / (points + 1)))
         if repair is not None:
             repair(between)
         errors.append(1 - evaluate(between, split).accuracy)
     ends = [1 - evaluate(network, split).accuracy for network in (a, b)]
     return max(errors) - sum(ends) / 2
+
+
+def _interpolate(a: State, b: State, share: float) -> State:
+    """`share` of `a` and the rest of `b`; counters, which are no floats, are those of `a`."""
+    return {
+        name: torch.lerp(b[name], tensor, share) if tensor.is_floating_point() else tensor
+        for name, tensor in a.items()
+    }
 
 
 def _without_masks(state: State) -> State:
@@ -200,6 +196,15 @@ def _refresh(model: nn.Module) -> None:
         for hook in layer._forward_pre_hooks.values():
             if isinstance(hook, prune.BasePruningMethod):
                 hook(layer, ())
+
+
+def _check_alike(a: nn.Module, b: nn.Module) -> None:
+    shapes = [{name: t.shape for name, t in m.state_dict().items()} for m in (a, b)]
+    if shapes[0] != shapes[1]:
+        raise ValueError("a and b are of different architectures, or one of them has no masks")
+    masks_a, masks_b = get_masks(a), get_masks(b)
+    if not all(torch.equal(masks_a[name], masks_b[name]) for name in masks_a):
+        raise ValueError("a and b have different masks; the line between them has neither's")
 
 
 def _check_state(now: State, earlier: State) -> None:

@@ -13,6 +13,7 @@ import torch
 from torchvision import datasets
 
 from prunelab.data import DATA_DIR, MEAN_STD, Split, load_data
+from tests.helpers import random_state_left_alone
 
 SHIPPED = DATA_DIR / "FashionMNIST" / "raw"
 FILES = dict(datasets.FashionMNIST.resources)
@@ -36,11 +37,6 @@ def shipped_copy(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_shipped_file_is_the_published_one(name):
-    assert md5(SHIPPED / name) == FILES[name]
-
-
 def test_md5sums_file_lists_the_shipped_files():
     lines = (SHIPPED / "MD5SUMS").read_text().splitlines()
     assert {name: checksum for checksum, name in (line.split() for line in lines)} == FILES
@@ -50,78 +46,59 @@ def test_license_of_the_data_is_shipped():
     assert "MIT" in (SHIPPED.parent / "LICENSE").read_text()
 
 
-def test_all_images_are_there(full_data):
+def test_every_image_and_class_is_there(full_data):
     assert (len(full_data.train), len(full_data.valid), len(full_data.test)) == (55000, 5000, 10000)
-
-
-def test_every_class_has_its_images(full_data):
     labels = torch.cat([full_data.train.y, full_data.valid.y])
     assert labels.bincount().tolist() == [6000] * 10
     assert full_data.test.y.bincount().tolist() == [1000] * 10
-
-
-def test_there_are_ten_named_classes(full_data):
     assert full_data.classes == tuple(datasets.FashionMNIST.classes)
+    for split in (full_data.train, full_data.valid, full_data.test):
+        assert split.x.shape == (len(split), 1, 28, 28)
+        assert (split.x.dtype, split.y.dtype) == (torch.float32, torch.int64)
 
 
-@pytest.mark.parametrize("split", ["train", "valid", "test"])
-def test_shapes_and_types(data, split):
-    x, y = getattr(data, split).x, getattr(data, split).y
-    assert x.shape == (len(y), 1, 28, 28)
-    assert (x.dtype, y.dtype) == (torch.float32, torch.int64)
+@pytest.fixture(scope="module")
+def pixels() -> np.ndarray:
+    """The training images as they are shipped, one row an image."""
+    packed = (SHIPPED / "train-images-idx3-ubyte.gz").read_bytes()
+    return np.frombuffer(gzip.decompress(packed), np.uint8, offset=16).reshape(60000, 784)
 
 
-def test_train_and_valid_partition_the_training_images(full_data):
-    images = np.frombuffer(
-        gzip.decompress((SHIPPED / "train-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16
-    ).reshape(60000, 784)
-    both = torch.cat([full_data.train.x, full_data.valid.x]).flatten(1)
-    pixels = (both * 0.3530 + 0.2860).mul(255).round().to(torch.uint8).numpy()
-    assert sorted(row.tobytes() for row in pixels) == sorted(row.tobytes() for row in images)
+def unnormalized(x: torch.Tensor) -> np.ndarray:
+    return (x.flatten(1) * 0.3530 + 0.2860).mul(255).round().to(torch.uint8).numpy()
 
 
-def test_labels_stay_with_their_images(data):
-    images = gzip.decompress((SHIPPED / "train-images-idx3-ubyte.gz").read_bytes())[16:]
+def test_train_and_valid_partition_the_training_images(full_data, pixels):
+    both = unnormalized(torch.cat([full_data.train.x, full_data.valid.x]))
+    assert sorted(row.tobytes() for row in both) == sorted(row.tobytes() for row in pixels)
+
+
+def test_labels_stay_with_their_images(data, pixels):
     labels = gzip.decompress((SHIPPED / "train-labels-idx1-ubyte.gz").read_bytes())[8:]
-    pixels = (data.valid.x[:20] * 0.3530 + 0.2860).mul(255).round().to(torch.uint8)
-    for image, label in zip(pixels, data.valid.y[:20], strict=True):
-        assert labels[images.index(image.numpy().tobytes()) // 784] == label
+    for image, label in zip(unnormalized(data.valid.x[:20]), data.valid.y[:20], strict=True):
+        assert labels[(pixels == image).all(axis=1).argmax()] == label
 
 
-def test_same_seed_same_split(data):
-    again = load_data(train=2000, valid=500)
+def test_the_seed_alone_draws_the_split(data):
+    with random_state_left_alone():
+        again = load_data(train=2000, valid=500)
     assert torch.equal(again.train.x, data.train.x)
-    assert torch.equal(again.valid.y, data.valid.y)
-
-
-def test_other_seed_other_split(data):
+    assert torch.equal(again.valid.x, data.valid.x)
     other = load_data(train=2000, valid=500, seed=1)
     assert not torch.equal(other.valid.x, data.valid.x)
     assert not torch.equal(other.train.x, data.train.x)
 
 
-def test_seed_of_the_split_leaves_the_global_random_state_alone():
-    before = torch.get_rng_state()
-    load_data(train=10, valid=10, seed=7)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_valid_is_the_same_however_many_training_images_are_used(data, full_data):
+def test_validation_images_are_the_same_and_apart_however_many_are_used(data, full_data):
     assert torch.equal(full_data.valid.x[:500], data.valid.x)
-
-
-def test_fewer_training_images_are_not_among_the_validation_images(data):
     few = load_data(train=300, valid=500)
-    assert len(few.train) == 300
+    assert torch.equal(few.train.x, data.train.x[:300])
     assert len(set(rows(few.train)) & set(rows(data.valid))) == 0
 
 
-def test_normalization_constants_are_those_of_the_training_pixels():
-    packed = (SHIPPED / "train-images-idx3-ubyte.gz").read_bytes()
-    pixels = np.frombuffer(gzip.decompress(packed), np.uint8, offset=16) / 255
+def test_normalization_constants_are_those_of_the_training_pixels(pixels):
     mean, std = MEAN_STD["fashion-mnist"]
-    assert mean == [round(pixels.mean(), 4)]
-    assert std == [round(pixels.std(), 4)]
+    assert (mean, std) == ([round(pixels.mean() / 255, 4)], [round(pixels.std() / 255, 4)])
 
 
 def test_split_slices_images_and_labels_together(data):
@@ -130,20 +107,16 @@ def test_split_slices_images_and_labels_together(data):
     assert part.y.tolist() == [data.test.y[3], data.test.y[1]]
 
 
-def test_read_only_root_is_enough(shipped_copy, data):
+def test_a_read_only_root_given_as_a_string_is_enough(shipped_copy, data):
     folder = shipped_copy / "FashionMNIST" / "raw"
     before = sorted(shipped_copy.rglob("*"))
     os.chmod(folder, 0o500)
     try:
-        loaded = load_data(train=2000, valid=500, root=shipped_copy)
+        loaded = load_data(train=2000, valid=500, root=str(shipped_copy))
     finally:
         os.chmod(folder, 0o700)
     assert torch.equal(loaded.train.x, data.train.x)
     assert sorted(shipped_copy.rglob("*")) == before
-
-
-def test_root_may_be_a_string(shipped_copy, data):
-    assert torch.equal(load_data(train=1, root=str(shipped_copy)).test.y[:500], data.test.y)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -158,20 +131,16 @@ def damage(path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if "labels" in name])
-def test_truncated_file_is_named_with_the_remedy(shipped_copy, name):
-    path = shipped_copy / "FashionMNIST" / "raw" / name
-    damage(path, path.read_bytes()[:-1])
+@pytest.mark.parametrize(
+    ("name", "damaged"),
+    [
+        ("train-labels-idx1-ubyte.gz", lambda content: content[:-1]),
+        ("t10k-images-idx3-ubyte.gz", lambda content: content[:1000] + b"!" + content[1001:]),
+    ],
+)
+def test_damaged_file_is_named_with_the_remedy(shipped_copy, name, damaged):
+    damage(shipped_copy / "FashionMNIST" / "raw" / name, damaged((SHIPPED / name).read_bytes()))
     with pytest.raises(RuntimeError, match=rf"{re.escape(name)} is damaged.*git checkout"):
-        load_data(root=shipped_copy)
-
-
-def test_one_flipped_bit_is_noticed(shipped_copy):
-    path = shipped_copy / "FashionMNIST" / "raw" / "t10k-images-idx3-ubyte.gz"
-    content = bytearray(path.read_bytes())
-    content[1000] ^= 1
-    damage(path, bytes(content))
-    with pytest.raises(RuntimeError, match=r"t10k-images.* is damaged.*git checkout"):
         load_data(root=shipped_copy)
 
 
@@ -180,16 +149,19 @@ def test_unknown_name_lists_the_known_ones():
         load_data("kmnist")
 
 
-@pytest.mark.parametrize("valid", [-1, 60000])
-def test_impossible_valid_names_argument_and_range(valid):
-    with pytest.raises(ValueError, match=f"valid={valid} must be from 0 to 59999"):
-        load_data(valid=valid)
-
-
-@pytest.mark.parametrize("train", [0, -5, 55001])
-def test_impossible_train_names_argument_and_range(train):
-    with pytest.raises(ValueError, match=f"train={train} must be from 1 to 55000.*valid=5000"):
-        load_data(train=train)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"valid": -1}, "valid=-1 must be from 0 to 59999"),
+        ({"valid": 60000}, "valid=60000 must be from 0 to 59999"),
+        ({"train": 0}, "train=0 must be from 1 to 55000"),
+        ({"train": -5}, "train=-5 must be from 1 to 55000"),
+        ({"train": 55001}, "train=55001 must be from 1 to 55000.*valid=5000 of them"),
+    ],
+)
+def test_impossible_sizes_name_argument_and_range(options, message):
+    with pytest.raises(ValueError, match=message):
+        load_data(**options)
 
 
 def write_idx(path, array: np.ndarray) -> None:
@@ -236,20 +208,15 @@ def tiny_cifar10(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_mnist_is_read_from_its_own_files(tiny_mnist):
-    loaded = load_data("mnist", valid=2, root=tiny_mnist)
-    assert loaded.train.x.shape == (10, 1, 28, 28)
-    assert loaded.test.y.tolist() == [0, 1, 2, 3]
-    assert sorted(torch.cat([loaded.train.y, loaded.valid.y]).tolist()) == sorted(
-        [*range(10), 0, 1]
-    )
-
-
-def test_mnist_is_normalized_with_its_own_constants(tiny_mnist):
+def test_mnist_is_read_from_its_own_files_and_normalized_with_its_own_constants(tiny_mnist):
     raw = (tiny_mnist / "MNIST" / "raw" / "t10k-images-idx3-ubyte").read_bytes()[16:]
     pixels = np.frombuffer(raw, np.uint8).reshape(4, 1, 28, 28) / 255
-    loaded = load_data("mnist", valid=0, root=tiny_mnist)
+    loaded = load_data("mnist", valid=2, root=tiny_mnist)
     np.testing.assert_allclose(loaded.test.x.numpy(), (pixels - 0.1307) / 0.3081, atol=1e-5)
+    assert loaded.train.x.shape == (10, 1, 28, 28)
+    assert loaded.test.y.tolist() == [0, 1, 2, 3]
+    labels = torch.cat([loaded.train.y, loaded.valid.y])
+    assert sorted(labels.tolist()) == sorted([*range(10), 0, 1])
 
 
 def test_cifar10_is_read_from_its_own_files(tmp_path, monkeypatch):
@@ -268,20 +235,19 @@ def test_missing_torchvision_data_says_how_to_fetch_it(tmp_path, name):
         load_data(name, root=tmp_path)
 
 
-def test_truncated_mnist_says_how_to_replace_it(tiny_mnist):
-    path = tiny_mnist / "MNIST" / "raw" / "train-images-idx3-ubyte"
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(RuntimeError, match=r"mnist in .* could not be read.*download=True"):
-        load_data("mnist", root=tiny_mnist)
-
-
 @pytest.mark.parametrize(
-    "content",
-    [b"", b"\x00\x00\x08\x03", b"<!DOCTYPE html>" + bytes(100)],
-    ids=["empty", "header-only", "web-page"],
+    "damaged",
+    [
+        lambda content: content[:-100],
+        lambda content: b"",
+        lambda content: content[:4],
+        lambda content: b"<!DOCTYPE html>" + bytes(100),
+    ],
+    ids=["truncated", "empty", "header-only", "web-page"],
 )
-def test_mnist_with_a_broken_header_says_how_to_replace_it(tiny_mnist, content):
-    (tiny_mnist / "MNIST" / "raw" / "train-images-idx3-ubyte").write_bytes(content)
+def test_broken_mnist_says_how_to_replace_it(tiny_mnist, damaged):
+    path = tiny_mnist / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    path.write_bytes(damaged(path.read_bytes()))
     with pytest.raises(RuntimeError, match=r"mnist in .* could not be read.*download=True"):
         load_data("mnist", root=tiny_mnist)
 

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from prunelab.models import NETWORKS, lenet300, pretrained, resnet20, small_convnet
+from tests.helpers import random_state_left_alone, same
 
 CIFAR_SHAPE = (3, 32, 32)
 SMALL = {
@@ -59,25 +60,12 @@ def test_output_is_a_score_a_class(name, shape):
 
 
 @every_network
-def test_same_seed_same_weights(name):
-    first, second = SMALL[name](seed=1).state_dict(), SMALL[name](seed=1).state_dict()
-    assert all(torch.equal(first[key], second[key]) for key in first)
-
-
-@every_network
-def test_other_seed_other_weights_in_every_layer(name):
-    first, second = SMALL[name](seed=1), SMALL[name](seed=2)
-    for layer, other in zip(
-        weight_layers(first).values(), weight_layers(second).values(), strict=True
-    ):
-        assert not torch.equal(layer.weight, other.weight)
-
-
-@every_network
-def test_seed_leaves_the_global_random_state_alone(name):
-    before = torch.get_rng_state()
-    SMALL[name](seed=1)
-    assert torch.equal(torch.get_rng_state(), before)
+def test_the_seed_alone_draws_the_weights_of_every_layer(name):
+    with random_state_left_alone():
+        first, again, other = (SMALL[name](seed=seed) for seed in (1, 1, 2))
+    assert same(first.state_dict(), again.state_dict())
+    layers = zip(weight_layers(first).values(), weight_layers(other).values(), strict=True)
+    assert not any(torch.equal(a.weight, b.weight) for a, b in layers)
 
 
 def test_without_a_seed_the_global_random_state_decides():
