@@ -1,7 +1,7 @@
 """A study is run once, in order, in parallel, and goes on where it was stopped."""
 
 import hashlib
-import importlib.util
+import importlib
 import json
 import os
 import re
@@ -241,68 +241,6 @@ def test_fewer_than_one_seed_or_job_is_an_error(options):
 def test_results_of_a_study_not_run_say_how_to_run_it(tmp_path):
     with pytest.raises(FileNotFoundError, match="python -m prunelab run dense"):
         lab_results.load_results("dense", tmp_path)
-
-
-def load(path: Path, name: str, source: str):
-    path.write_text(source)
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def fingerprint(tmp_path, monkeypatch):
-    """The fingerprint of a module of the given source."""
-    numbers = iter(range(100))
-    monkeypatch.setitem(sys.modules, "prunelab.user", None)
-    monkeypatch.setitem(sys.modules, "prunelab.helper", None)
-
-    def of(source: str, helper: str = "") -> str:
-        number = next(numbers)
-        helping = load(tmp_path / f"helper_{number}.py", "prunelab.helper", helper)
-        monkeypatch.setattr(sys.modules["prunelab"], "helper", helping, raising=False)
-        return cache.code_fingerprint(load(tmp_path / f"user_{number}.py", "prunelab.user", source))
-
-    return of
-
-
-CODE = "def double(x):\n    return 2 * x\n"
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        '"""A module."""\n\n' + CODE,
-        "# a comment\n" + CODE,
-        'def double(x):\n    """Twice x."""\n\n    return (2 * x)  # twice\n',
-    ],
-)
-def test_fingerprint_ignores_comments_docstrings_and_layout(fingerprint, other):
-    assert fingerprint(other) == fingerprint(CODE)
-
-
-@pytest.mark.parametrize(
-    "other", [CODE.replace("2", "3"), CODE.replace("x)", "x=1)"), CODE + "LIMIT = 1\n"]
-)
-def test_fingerprint_sees_changed_code(fingerprint, other):
-    assert fingerprint(other) != fingerprint(CODE)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "from prunelab import helper",
-        "import prunelab.helper as helper",
-        "from prunelab.helper import double",
-        "from prunelab.helper import Double",
-        "from prunelab.helper import LIMIT",
-    ],
-)
-def test_fingerprint_sees_changed_code_of_a_module_it_uses(fingerprint, line):
-    helper = CODE + "class Double:\n    pass\nLIMIT = 5\n"
-    assert fingerprint(line, helper) != fingerprint(line, helper + "OTHER = 1\n")
 
 
 def environment(**variables: str) -> dict[str, str]:

@@ -1,0 +1,186 @@
+"""What is kept goes stale with the code that made it, and with no other."""
+
+import importlib
+import sys
+
+import pytest
+
+from prunelab.lab import fingerprint
+from prunelab.lab.fingerprint import code_fingerprint
+
+STUDY = '''
+"""A study."""
+import toy.rules
+from toy import networks, numbers as n
+from toy.helpers import Scale, once as first
+from toy.tables import with_rules
+
+STEPS, RATE = 3, 0.1
+
+def measure(seed):
+    """Rows."""
+    network = networks.NETWORKS["small"]()
+    return [first(seed) * STEPS * n.LIMIT, Scale(network).times(2), toy.rules.RULES]
+
+def tuned(table):
+    return with_rules(table)[RATE]
+'''
+TOY = {
+    "__init__": "",
+    "study": STUDY,
+    "helpers": """
+from toy.deep import twice
+UNUSED = 1
+def once(x):
+    return twice(x) / 2
+class Scale:
+    def times(self, y):
+        return y * 7
+class Other:
+    size = 1
+""",
+    "deep": """
+from toy.deepest import two
+def twice(x):
+    return two() * x
+def thrice(x):
+    return 3 * x
+""",
+    "deepest": "def two():\n    return 2\n",
+    "numbers": "LIMIT = 5\nTYPED: int = 6\nOTHER = [LIMIT for LIMIT in (1, 2)]\n",
+    "networks": """
+def small():
+    return 1
+def large():
+    return 2
+def neither():
+    return 3
+NETWORKS = {"small": small}
+NETWORKS["large"] = large
+""",
+    "rules": """
+RULES = {}
+def register(function):
+    RULES[function.__name__] = function
+@register
+def relu(x):
+    return x + 0
+register(len)
+""",
+    "tables": "def with_rules(table):\n    return table\n",
+}
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """The fingerprint of `measure` in a package of these files, of which some may be others."""
+    monkeypatch.setattr(fingerprint, "PACKAGE", "toy")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "toy").mkdir()
+
+    def forget():
+        for name in [name for name in sys.modules if name.partition(".")[0] == "toy"]:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+
+    def of(**files: str) -> str:
+        forget()
+        for name, source in {**TOY, **files}.items():
+            (tmp_path / "toy" / f"{name}.py").write_text(source)
+        return code_fingerprint(importlib.import_module("toy.study").measure)
+
+    yield of
+    forget()
+
+
+def edited(file: str, old: str, new: str) -> dict[str, str]:
+    assert old in TOY[file]
+    return {file: TOY[file].replace(old, new)}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("study", "with_rules(table)[RATE]", "with_rules(table)[0]"),
+        ("study", "return with_rules", '"""Rows."""\n    return with_rules'),
+        ("study", "from toy.tables import with_rules", "with_rules = dict"),
+        ("study", '"""Rows."""', '"""All rows."""'),
+        ("study", '"""A study."""', '"""Another study."""'),
+        ("study", "def measure", "# a comment\n\ndef measure"),
+        ("study", "* n.LIMIT", "* (n.LIMIT)"),
+        ("helpers", "UNUSED = 1", "UNUSED = 2"),
+        ("helpers", "size = 1", "size = 2"),
+        ("deep", "return 3 * x", "return 4 * x"),
+        ("networks", "return 3", "return 4"),
+        ("numbers", "TYPED: int = 6", "TYPED: int = 7"),
+        ("tables", "return table", "return table + 1"),
+    ],
+)
+def test_what_is_not_used_does_not_count(toy, file, old, new):
+    assert toy(**edited(file, old, new)) == toy()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("study", "STEPS, RATE = 3", "STEPS, RATE = 4"),
+        ("study", "def measure(seed)", "def measure(seed=0)"),
+        ("study", "once as first", "Other as first"),
+        ("study", "numbers as n", "deep as n"),
+        ("helpers", "/ 2", "/ 3"),
+        ("helpers", "y * 7", "y * 8"),
+        ("helpers", "import twice", "import thrice as twice"),
+        ("deep", "two() * x", "two() + x"),
+        ("deepest", "return 2", "return 3"),
+        ("numbers", "LIMIT = 5", "LIMIT = 6"),
+        ("networks", '"small": small', '"small": large'),
+        ("networks", "return 1", "return 0"),
+        ("networks", "return 2", "return 0"),
+        ("rules", "return x + 0", "return x + 1"),
+        ("rules", "register(len)", "register(max)"),
+        ("rules", "RULES[function.__name__]", "RULES[function]"),
+        ("__init__", "", "import sys\nsys.setrecursionlimit(999)\n"),
+    ],
+)
+def test_what_is_used_counts(toy, file, old, new):
+    assert toy(**edited(file, old, new)) != toy()
+
+
+@pytest.mark.parametrize(
+    "study",
+    [
+        "from toy.helpers import *\ndef measure(): pass",
+        "from toy import helpers\ndef measure(name): return getattr(helpers, name)",
+        "def measure(name):\n    from toy import helpers as h\n    return h.__dict__[name]",
+        "import toy.helpers\ndef measure(): return toy.helpers.made_when_asked_for",
+    ],
+)
+def test_in_doubt_the_whole_module_counts(toy, study):
+    unused = edited("helpers", "UNUSED = 1", "UNUSED = 2")
+    assert toy(study=study) != toy(study=study, **unused)
+
+
+def test_reflection_takes_the_own_module(toy):
+    for body in ("return globals()[name]", "return eval(name)", "return sys.modules[__name__]"):
+        study = f"import sys\nLIMIT = 1\ndef measure(name):\n    {body}\n"
+        assert toy(study=study) != toy(study=study.replace("LIMIT = 1", "LIMIT = 2"))
+
+
+def test_a_name_taken_from_where_it_was_imported_is_followed(toy):
+    study = "from toy.helpers import twice\ndef measure(x):\n    return twice(x)\n"
+    assert toy(study=study) != toy(study=study, **edited("deepest", "return 2", "return 3"))
+    assert toy(study=study) == toy(study=study, **edited("helpers", "/ 2", "/ 3"))
+
+
+def test_imports_inside_a_function_and_relative_ones_are_followed(toy):
+    for line in ("from toy.deep import twice", "from .deep import twice", "from . import deep"):
+        use = "deep.twice" if line.endswith("deep") else "twice"
+        study = f"def measure(x):\n    {line}\n    return {use}(x)\n"
+        assert toy(study=study) != toy(study=study, **edited("deepest", "return 2", "return 3"))
+        assert toy(study=study) == toy(study=study, **edited("deep", "3 * x", "4 * x"))
+
+
+def test_what_a_statement_binds_on_the_way_is_found(toy):
+    study = "if True:\n    def helper():\n        return 1\ndef measure():\n    return helper()\n"
+    assert toy(study=study) != toy(study=study.replace("return 1", "return 2"))
