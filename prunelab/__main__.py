@@ -83,9 +83,9 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None
 
 
 def _draw(to: Path, results: Path) -> None:
-    from prunelab import figures
+    from prunelab.figures.recorded import draw_recorded
 
-    for path in figures.draw_all(to, results):
+    for path in draw_recorded(to, results):
         print(path)
 
 

@@ -10,6 +10,7 @@ import pytest
 from matplotlib.collections import LineCollection
 
 from prunelab import figures
+from prunelab.figures import recorded, style
 from prunelab.masks import get_masks
 from prunelab.models import lenet300
 from prunelab.pruning import apply_global_pruning
@@ -31,12 +32,6 @@ def values(table: pd.DataFrame) -> np.ndarray:
 @pytest.fixture(scope="module")
 def network():
     return lenet300(seed=0)
-
-
-@pytest.fixture(params=["light", "dark"], autouse=True)
-def theme(request, monkeypatch):
-    monkeypatch.setattr(figures, "theme", request.param)
-    return request.param
 
 
 def pruned(network, sparsity):
@@ -181,7 +176,7 @@ def test_zoo_names_what_fails_and_what_gains_most(network, data):
 
 def test_interval_of_a_line_of_one_point_is_a_bar():
     table = pd.DataFrame({"kind": "a", "steps": 0, "seed": range(3), "y": [0.1, 0.2, 0.3]})
-    (ax,) = figures.intervals_against(table, "steps", "y", "kind")._figure.axes
+    (ax,) = figures.intervals_against(table, "steps", "y", "kind").figure.axes
     bars = [
         segment[:, 1].tolist()
         for collection in ax.collections
@@ -201,11 +196,11 @@ def test_every_public_figure_is_tested():
     assert public == {draw.__name__.removeprefix("draw_") for draw in DRAWINGS}
 
 
-def test_themes_differ(network, data, monkeypatch):
+def test_themes_differ(network, data):
     pictures = []
-    for theme in figures.THEMES:
-        monkeypatch.setattr(figures, "theme", theme)
-        pictures.append(draw_bytes_by_format(network, data).png)
+    for theme in style.THEMES:
+        with figures.use_theme(theme):
+            pictures.append(draw_bytes_by_format(network, data).png)
     assert pictures[0] != pictures[1]
 
 
@@ -221,18 +216,17 @@ def test_caption_is_escaped_in_html(network, data):
     assert 'alt="a &quot;quoted&quot; &lt;caption&gt;"' in picture.to_html()
 
 
-def test_all_recorded_figures_are_drawn_in_both_themes(tmp_path, theme):
-    drawn = {path.name for path in figures.draw_all(tmp_path)}
+def test_all_recorded_figures_are_drawn_in_both_themes(tmp_path):
+    drawn = {path.name for path in recorded.draw_recorded(tmp_path)}
     assert drawn == {path.name for path in tmp_path.iterdir()}
     lights = {name for name in drawn if name.endswith(".png") and "-dark" not in name}
     assert {name.replace(".png", "-dark.png") for name in lights} <= drawn
     assert {name.replace(".png", ".pdf") for name in lights} <= drawn
-    assert figures.theme == theme
 
 
 def test_figures_of_another_folder_are_drawn_from_it(tmp_path):
     tickets().to_csv(tmp_path / "lottery_tickets.csv", index=False)
-    drawn = {path.name for path in figures.draw_all(tmp_path / "figures", tmp_path)}
+    drawn = {path.name for path in recorded.draw_recorded(tmp_path / "figures", tmp_path)}
     names = ("1", "3", "4_iterative", "4_one-shot")
     endings = (".png", "-dark.png", ".pdf")
     assert drawn == {f"lottery_figure_{name}{ending}" for name in names for ending in endings}
@@ -264,7 +258,7 @@ def test_a_race_of_the_dense_network_is_one_line(network, data):
 
 def test_colors_stay_apart_in_gray():
     red, green, blue = 0.2126, 0.7152, 0.0722
-    rgb = [[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in figures.COLORS]
+    rgb = [[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in style.COLORS]
     gray = [red * r + green * g + blue * b for r, g, b in rgb]
     assert len({round(value) for value in gray}) == len(gray)
-    assert len(set(figures.MARKERS)) == len(figures.COLORS)
+    assert len(set(style.MARKERS)) == len(style.COLORS)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from prunelab import figures
 from prunelab.data import Data
+from prunelab.figures import recorded
 from prunelab.lab import cache
 from prunelab.masks import effective_weight, get_masks, kept_weights, prunable_layers
 from prunelab.models import NETWORKS, resnet20
@@ -225,7 +225,7 @@ def test_command_line_runs_the_study_and_draws_it(small_study, monkeypatch):
     assert (table[table["moment"] == "end"]["iteration"] == 2).all()
     drawn = {path.name for path in (folder / "figures").iterdir()}
     assert drawn == {"lottery_conv2.png", "lottery_conv2-dark.png", "lottery_conv2.pdf"}
-    ((name, picture),) = figures.DRAWN["lottery_networks"](table.assign(network="resnet20"))
+    ((name, picture),) = recorded.DRAWN["lottery_networks"](table.assign(network="resnet20"))
     assert name == "lottery_resnet20"
     assert "Test accuracy at the end with 80" in picture.caption
 

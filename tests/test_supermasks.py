@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from prunelab import figures
 from prunelab.engines.masked_mlp import fit_masked
+from prunelab.figures import recorded
 from prunelab.lab import cache, runner
 from prunelab.lottery import prune_round, supermask
 from prunelab.masks import effective_weight, get_masks
@@ -400,7 +400,7 @@ def test_table_is_tidy_and_complete(small_study, monkeypatch):
     assert len(dense) == 16
     assert len(dense.groupby(["values", "seed", "test_accuracy"])) == 4
 
-    drawn = {path.name for path in figures.draw_all(small_study / "figures", small_study)}
+    drawn = {path.name for path in recorded.draw_recorded(small_study / "figures", small_study)}
     names = ("masks", "signs", "zeros")
     endings = (".png", "-dark.png", ".pdf")
     assert drawn == {f"supermasks_{name}{ending}" for name in names for ending in endings}

@@ -19,8 +19,8 @@ import pytest
 import torch
 
 import prunelab.studies
-from prunelab import figures
 from prunelab.__main__ import main
+from prunelab.figures import recorded
 from prunelab.lab import cache, runner
 from prunelab.lab import results as lab_results
 from prunelab.training import TrainingInterrupted
@@ -445,7 +445,9 @@ def test_command_line_draws_what_is_not_the_record_beside_it(monkeypatch, capsys
         return pd.DataFrame({"x": [1, 2]})
 
     monkeypatch.setattr(runner, "run", run)
-    monkeypatch.setattr(figures, "draw_all", lambda *folders: drawn.append(folders) or ["a.png"])
+    monkeypatch.setattr(
+        recorded, "draw_recorded", lambda *folders: drawn.append(folders) or ["a.png"]
+    )
     words = ["--trials", "2", "--jobs", "2", "--scale", "quick", "--iterations", "9"]
     command_line(monkeypatch, "run", "lottery_tickets", *words)
     assert asked == {

@@ -103,7 +103,7 @@ def test_sparse_controls_have_not_stopped_but_tickets_have(stops):
 
 def test_figure_4_draws_the_recorded_means_and_ranges(runs, stops):
     picture = figures.tickets_against_density(runs, ("ticket", "random reinit"))
-    panels = picture._figure.axes
+    panels = picture.figure.axes
     assert not plt.get_fignums()
     for ax, column in zip(panels, ("iteration", "test_accuracy"), strict=True):
         drawn = {line.get_label(): line.get_xydata() for line in ax.lines}
@@ -117,7 +117,7 @@ def test_figure_4_draws_the_recorded_means_and_ranges(runs, stops):
 def test_figure_3_draws_the_recorded_curves(runs):
     picture = figures.ticket_curves(runs)
     curves = runs[(runs["moment"] == "curve") & (runs["kind"] == "ticket")]
-    drawn = picture._figure.axes[0].lines
+    drawn = picture.figure.axes[0].lines
     for line, (_, rows) in zip(drawn, curves.groupby("round"), strict=False):
         mean = rows.groupby("iteration")["test_accuracy"].mean()
         assert line.get_ydata() == pytest.approx(mean.to_numpy())

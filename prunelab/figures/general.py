@@ -1,0 +1,182 @@
+"""Figures of any tidy table: intervals along an axis, differences, points against points."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from prunelab.figures.style import (
+    COLORS,
+    LEGEND,
+    MARKERS,
+    PERCENT,
+    PLAIN,
+    Picture,
+    canvas,
+    density_axis,
+    fix_ticks,
+    headline,
+    interval_line,
+    legend,
+    reference_line,
+    theme,
+    write_at,
+)
+from prunelab.intervals import mean_interval
+
+SCALES = ("linear", "log", "symlog", "density")
+
+
+def intervals_against(
+    table: pd.DataFrame,
+    x: str,
+    y: str,
+    by: str,
+    *,
+    panel: str | None = None,
+    scale: str = "linear",
+    reference: float | None = None,
+    percent: bool = True,
+    title: str = "",
+    xlabel: str | None = None,
+    ylabel: str | None = None,
+) -> Picture:
+    """Any quantity against any other: mean and 95 % interval over seeds, a line a method.
+
+    Args:
+        table: one row a measurement; intervals are drawn where there are several a point.
+        x, y: the columns to draw.
+        by: the column that makes the lines.
+        panel: a column that makes panels side by side, sharing the vertical axis.
+        scale: of the horizontal axis: "linear", "log", "symlog" (for steps from 0) or "density".
+        reference: a dashed horizontal line, such as the dense network's accuracy.
+        percent: whether `y` is a fraction to be shown in percent.
+        title, xlabel, ylabel: words; the columns' names where they are not given.
+
+    Raises:
+        ValueError: a scale that is none of these, or a column the table does not have.
+    """
+    if scale not in SCALES:
+        raise ValueError(f"scale={scale!r} is unknown; choose {', '.join(SCALES)}")
+    xlabel, ylabel = xlabel or x.replace("_", " "), ylabel or y.replace("_", " ")
+    parts = _panels(table, panel)
+    lines = list(table[by].unique())
+    ends = []
+    with canvas(columns=len(parts), height=3.6, sharey=True) as (figure, (panels,)):
+        for ax, (name, part) in zip(panels, parts, strict=True):
+            for line, rows in mean_interval(part, [by, x], y).groupby(by, sort=False):
+                rows = rows.sort_values(x, ascending=scale != "density")
+                interval_line(ax, rows[x], rows, lines.index(line) % len(COLORS), str(line))
+                end = rows["mean"].iloc[-1]
+                ends.append(f"{name} {line} {end:.1%}" if percent else f"{name} {line} {end:.3g}")
+            if reference is not None:
+                reference_line(ax, reference)
+            _scale_x(ax, scale, part[x])
+            ax.set(xlabel=xlabel, title=name or title)
+            if percent:
+                ax.yaxis.set_major_formatter(PERCENT)
+        panels[0].set_ylabel(ylabel)
+        if panel and title:
+            headline(figure, title)
+        _name_all_lines(panels[0], [str(line) for line in lines])
+        if panel is None:
+            legend(panels[0])
+        else:
+            names = panels[0].get_legend_handles_labels()
+            figure.legend(*names, loc="outside lower center", ncols=3, **LEGEND)
+        several = table.groupby([by, x, *([panel] if panel else [])])[y].count().max()
+        bands = f" Bands are 95 % intervals over {several} runs." if several > 1 else ""
+        return Picture(
+            figure,
+            f"{title} {ylabel} against {xlabel}. At the right end: "
+            f"{', '.join(end.strip() for end in ends)}.{bands}".strip(),
+        )
+
+
+def _panels(table: pd.DataFrame, panel: str | None) -> list[tuple[str, pd.DataFrame]]:
+    """The rows of every panel with its name; one without a name if no column makes them."""
+    return [("", table)] if panel is None else list(table.groupby(panel, sort=False))
+
+
+def _scale_x(ax: Axes, scale: str, values: pd.Series) -> None:
+    if scale == "density":
+        density_axis(ax, values)
+        return
+    ticks = sorted(values.unique())
+    if scale == "symlog":
+        smallest = min(tick for tick in ticks if tick > 0)
+        ax.set_xscale("symlog", linthresh=smallest)
+        ax.set_xlim(-0.2 * smallest, 1.15 * ticks[-1])
+    elif scale == "log":
+        ax.set_xscale("log")
+    if scale != "linear" or len(ticks) <= 5:
+        fix_ticks(ax.xaxis, ticks, PLAIN)
+
+
+def _name_all_lines(ax: Axes, lines: list[str]) -> None:
+    """Give the first panel's legend also what only other panels draw."""
+    for i, line in enumerate(lines):
+        if line not in ax.get_legend_handles_labels()[1]:
+            i %= len(COLORS)
+            ax.plot([], [], color=COLORS[i], marker=MARKERS[i], label=line)
+
+
+def differences(table: pd.DataFrame, title: str, xlabel: str) -> Picture:
+    """Effects with their 95 % intervals, one below the other, and the line of no effect.
+
+    Args:
+        table: the columns `setting`, `mean`, `low`, `high`, such as `paired_difference` gives; and
+            `source`, if they come from several (ours and a paper's).
+        title: words over the figure.
+        xlabel: what is compared, with its unit.
+    """
+    sources = list(table["source"].unique()) if "source" in table else [""]
+    with canvas(height=0.9 + 0.27 * len(table)) as (figure, ((ax,),)):
+        ax.axvline(0, color=theme().ink, linewidth=0.8)
+        for y, row in enumerate(table.itertuples()):
+            i = sources.index(getattr(row, "source", ""))
+            ax.plot([row.low, row.high], [y, y], color=COLORS[i])
+            ax.plot(row.mean, y, color=COLORS[i], marker=MARKERS[i], markersize=5)
+            write_at(ax, row.high, y + 0.25, f"{row.mean:+.2f}", COLORS[i])
+        ax.set_yticks(range(len(table)), table["setting"])
+        ax.set_ylim(len(table) - 0.5, -0.5)
+        ax.margins(x=0.1)
+        ax.grid(visible=False, axis="y")
+        ax.set(xlabel=xlabel, title=title)
+        if len(sources) > 1:
+            for i, source in enumerate(sources):
+                ax.plot([], [], color=COLORS[i], marker=MARKERS[i], label=source)
+            legend(ax)
+        seen = "; ".join(
+            f"{row.setting} {row.mean:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"
+            for row in table.itertuples()
+        )
+        return Picture(figure, f"{title} {xlabel}, mean and 95 % interval: {seen}.")
+
+
+def scatter(
+    table: pd.DataFrame, x: str, y: str, by: str, *, title: str, panel: str | None = None
+) -> Picture:
+    """Points of two columns, colored by a third, with the diagonal where both are equal.
+
+    Args:
+        table: one row a point.
+        x, y: the columns to draw.
+        by: the column that makes the colors.
+        title: words over the figure.
+        panel: a column that makes panels side by side.
+    """
+    parts = _panels(table, panel)
+    kinds = list(table[by].unique())
+    with canvas(columns=len(parts), height=3.4) as (figure, (panels,)):
+        for ax, (name, part) in zip(panels, parts, strict=True):
+            low, high = part[[x, y]].min().min(), part[[x, y]].max().max()
+            ax.axline((low, low), (high, high), color=theme().faint, zorder=0)
+            for i, kind in enumerate(kinds):
+                rows = part[part[by] == kind]
+                ax.scatter(rows[x], rows[y], 14, color=COLORS[i], marker=MARKERS[i], label=kind)
+            ax.set(xlabel=x, title=name or title)
+        panels[0].set_ylabel(y)
+        if panel:
+            headline(figure, title)
+        legend(panels[0])
+        counts = ", ".join(f"{(table[by] == kind).sum()} {kind}" for kind in kinds)
+        return Picture(figure, f"{title} {y} against {x}, with the diagonal: {counts}.")
