@@ -1,6 +1,8 @@
 # make lab        open JupyterLab at notebook 00
 # make test       the whole gate: lint, types, unit and property tests, every notebook
 # make test-zoo   cut every classification network of torchvision and check it (half an hour)
+# make mutants    change one thing at a time on the ground floor: which changes do the tests miss?
+#                 an hour or two; MINUTES=20 stops it earlier, the next call goes on
 # make notebooks  execute every notebook top to bottom, in place
 # make figures    draw the figures of the recorded studies into build/figures
 
@@ -8,7 +10,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TQDM_DISABLE=1
 
-.PHONY: lab test test-zoo notebooks figures
+.PHONY: lab test test-zoo mutants notebooks figures
 
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
@@ -23,6 +25,12 @@ test: .venv/ready
 
 test-zoo: .venv/ready
 	WHOLE_ZOO=1 $(ONE_THREAD) $(BIN)/python -m pytest tests/test_surgery_zoo.py
+
+MINUTES ?= 180
+mutants: .venv/ready
+	$(BIN)/pip install --quiet --editable '.[test,mutants]'
+	-$(ONE_THREAD) timeout $(MINUTES)m nice $(BIN)/mutmut run
+	PATH=$(BIN):$$PATH python tests/mutants.py
 
 notebooks: .venv/ready
 	$(ONE_THREAD) $(BIN)/python notebooks/execute.py

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from prunelab.channels.choice import check_arguments, lowest_units, unit_scores
 from prunelab.channels.cut import cut
@@ -36,7 +37,7 @@ class LeftAlone(UserWarning):
     """Channels that were not cut, because nothing proves that it would be right."""
 
 
-def masked_filter_output(batch_norm: nn.Module) -> Tensor:
+def masked_filter_output(batch_norm: _BatchNorm) -> Tensor:
     r"""What BatchNorm makes, in evaluation mode, of a channel whose filter is all zeros.
 
     $$y_c = \beta_c - \gamma_c \frac{\mu_c}{\sqrt{\sigma_c^2 + \epsilon}} \tag{5.1}$$
@@ -49,8 +50,9 @@ def masked_filter_output(batch_norm: nn.Module) -> Tensor:
     Returns:
         The constant of each channel `[channels]`.
     """
-    deviation = (batch_norm.running_var + batch_norm.eps).sqrt()
-    return (batch_norm.bias - batch_norm.weight * batch_norm.running_mean / deviation).detach()
+    mean, variance = batch_norm.get_buffer("running_mean"), batch_norm.get_buffer("running_var")
+    deviation = (variance + batch_norm.eps).sqrt()
+    return (batch_norm.bias - batch_norm.weight * mean / deviation).detach()
 
 
 def prune_channels(model: nn.Module, layer_name: str, channel_indices, example_inputs) -> nn.Module:
