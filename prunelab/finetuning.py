@@ -25,8 +25,7 @@ def get_finetune_optimizer(
         model: the network to fine-tune.
         steps: training steps of this round, at least 1.
         lr: the learning rate at the start, $\eta_0$.
-        momentum: SGD's momentum.
-        weight_decay: SGD's weight decay.
+        momentum, weight_decay: SGD's.
 
     Returns:
         The optimizer and its scheduler, for `fit(..., optimizer=optimizer, scheduler=scheduler)`.
@@ -62,8 +61,7 @@ def learning_rate_rewinding(
         lr: the learning rate the original schedule started with, $\eta_0$.
         milestones: fractions of the original steps, increasing, between 0 and 1.
         original_steps: None means `steps`: the whole schedule, from its start.
-        momentum: SGD's momentum.
-        weight_decay: SGD's weight decay.
+        momentum, weight_decay: SGD's.
 
     Returns:
         The optimizer and its scheduler, for `fit(..., optimizer=optimizer, scheduler=scheduler)`.

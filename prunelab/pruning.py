@@ -165,7 +165,8 @@ def apply_global_pruning(
     scores = _scores(layers, criterion, seed)
     kept = {name: kept_weights(layer) for name, layer in layers.items()}
     masks: dict[str, Tensor] = {}
-    for group in [list(layers)] if scope == "global" else [[name] for name in layers]:
+    groups = [list(layers)] if scope == "global" else [[name] for name in layers]
+    for group in groups:
         masks |= _keep_highest(group, scores, kept, amount, sparsity)
 
     for name, layer in layers.items():

@@ -41,9 +41,10 @@ def check_sparsity(model: nn.Module) -> pd.DataFrame:
     """
     layers = prunable_layers(model)
     rows = [(name, int(k.sum()), k.numel()) for name, k in _kept(layers).items()]
-    by_parameter = {id(weight_parameter(layers[row[0]])): row for row in rows}  # shared: count once
-    kept = sum(row[1] for row in by_parameter.values())
-    total = sum(row[2] for row in by_parameter.values())
+    owners = [id(weight_parameter(layer)) for layer in layers.values()]
+    distinct = dict(zip(owners, rows, strict=True)).values()  # a shared weight counts once
+    kept = sum(row[1] for row in distinct)
+    total = sum(row[2] for row in distinct)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     rows += [
         (PRUNABLE_WEIGHTS, kept, total),
