@@ -6,7 +6,7 @@ does the same, put the name in its list instead (`ELEMENTWISE`, `MOVES`, ...). A
 `function(found, func, *args, **kwargs)`: with the findings of the pass, the operation, and its
 arguments, where activations are `Tags`. It calls `found.tie` for tags that are one channel,
 `found.fix` for those that may not go, and returns the tags of the result. What it does not know it
-hands to `no_rule`. Then add a network with the operation to `CASES` in tests/test_surgery.py.
+hands to `no_rule`. Then add a case with the operation to tests/surgery_cases.py.
 """
 
 from collections.abc import Callable
