@@ -1,0 +1,201 @@
+"""What notebooks say of the recorded studies, where no row of claims and no cell of theirs does.
+
+Recomputed from the tables by other code, so that a study recorded anew cannot leave a sentence
+behind that is no longer true.
+"""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+RESULTS = Path(__file__).parents[1] / "data" / "results"
+
+
+@cache
+def read(study: str) -> pd.DataFrame:
+    return pd.read_csv(RESULTS / f"{study}.csv")
+
+
+def interval(values: pd.Series) -> tuple[float, float]:
+    assert sorted(values.dropna().index) == [0, 1, 2, 3, 4], "five seeds"
+    return stats.t.interval(0.95, 4, values.mean(), stats.sem(values))
+
+
+def gap(rows: pd.DataFrame, between: str, a, b, value: str = "test_accuracy") -> pd.Series:
+    """`value` of a minus that of b by seed, in points."""
+    wide = 100 * rows.pivot_table(index="seed", columns=between, values=value)
+    return wide[a] - wide[b]
+
+
+def side(values: pd.Series) -> str:
+    """Where an interval lies: above zero (>), below it (<) or around it (?)."""
+    low, high = interval(values)
+    return ">" if low > 0 else "<" if high < 0 else "?"
+
+
+def sides(rows: pd.DataFrame, by: list[str], between: str, a, b, value="test_accuracy") -> str:
+    """The side of a − b in each group, in the order of sorting."""
+    return "".join(side(gap(group, between, a, b, value)) for _, group in rows.groupby(by))
+
+
+def tuned(rows: pd.DataFrame, arms: list[str]) -> pd.DataFrame:
+    """The rows of each arm at its rate of the best mean validation accuracy."""
+    means = rows.groupby([*arms, "rate"])["valid_accuracy"].transform("mean")
+    return rows[means == means.groupby([rows[arm] for arm in arms]).transform("max")]
+
+
+def test_03_rewinding_is_ahead_of_fine_tuning_and_in_the_convnet_not_of_new_weights():
+    rows, by = read("rewinding").query("density < 1"), ["network", "density"]
+    assert sides(rows, by, "method", "rewind to start", "fine-tune") == "?>>>>"
+    assert sides(rows, by, "method", "rewind to start", "random reinit") == "?>>>>"
+    barriers = rows[rows["network"] == "half_convnet"].groupby("method")["barrier"].mean()
+    assert barriers.idxmax() == "rewind to start"
+
+
+def test_04_what_a_larger_rate_a_cosine_and_other_schedules_gain():
+    rows, by = read("learning_rates"), ["network", "sparsity", "steps"]
+    best, tenth = tuned(rows, [*by, "schedule"]), rows[rows["rate"] == 0.1]
+    both = pd.concat([best.assign(at="best"), tenth.assign(at="tenth")])
+    constant = both[both["schedule"] == "constant"]
+    assert sides(constant, by, "at", "best", "tenth") == "??>>>>"
+    assert sides(best, by, "schedule", "cosine", "constant") == ">>>>??"
+    assert sides(tenth, by, "schedule", "cosine", "constant") == ">?<?<<"
+    for _, setting in best[best["network"] == "lenet300"].groupby(by):
+        for schedule in ("one-cycle", "step"):
+            assert abs(gap(setting, "schedule", schedule, "cosine").mean()) < 0.15
+
+
+def test_08_rounds_pay_in_lenet_where_there_is_training_to_divide():
+    rows, by = read("gradual"), ["network", "sparsity"]
+    best = tuned(rows, [*by, "method", "budgets"])
+    best = best.assign(arm=best["method"] + best["budgets"].astype(str))
+    assert sides(best, by, "arm", "cubic1", "one-shot1") == "<<<<"
+    assert sides(best, by, "arm", "five steps5", "one-shot5") == "<>>>"
+    assert sides(best, by, "arm", "five steps5", "one-shot1") == ">>>>"
+    for _, place in best.groupby(by):
+        rounds, training = (gap(place, "arm", f"{m}5", "one-shot1") for m in WAYS)
+        assert training.mean() > rounds.mean() / 2
+
+
+WAYS = ("five steps", "one-shot")
+
+
+def test_10_no_difference_between_filter_norms_nor_from_chance():
+    rows = read("filter_norms").query("stage != 'pruned'")
+    for other in ("l2", "random"):
+        said = sides(rows, ["stage", "ratio"], "criterion", "l1", other, "accuracy")
+        assert said == "??????"
+
+
+@pytest.fixture(scope="module")
+def stops() -> pd.DataFrame:
+    runs = read("lottery_tickets")
+    stops = runs[runs["moment"] == "early stop"].set_index(["kind", "round", "seed"]).sort_index()
+    return stops.assign(points=100 * stops["test_accuracy"], log=np.log(stops["iteration"]))
+
+
+def test_11_when_tickets_and_controls_stop(stops):
+    log = stops["log"]
+    sooner = "".join(side(log["ticket", 0] - log["ticket", r]) for r in range(3, 14))
+    assert sooner == ">" * 11
+    for control in ("random reinit", "random mask"):
+        sooner = "".join(side(log[control, r] - log["ticket", r]) for r in range(4, 22))
+        assert sooner == ">" * 18
+        assert min(stops["iteration"][control, r].mean() for r in range(16, 22)) > 13_000
+    assert stops["iteration"]["ticket"].groupby("round").mean().max() < 8_000
+
+
+def test_11_from_where_on_each_kind_is_behind_dense(stops):
+    points = stops["points"]
+    for kind, behind in {"ticket": 20, "random reinit": 14, "random mask": 12}.items():
+        said = "".join(side(points[kind, r] - points["ticket", 0]) for r in range(1, 22))
+        assert said[behind - 1 :] == "<" * (22 - behind)
+        assert "<" not in said[: behind - 1]
+        assert kind != "ticket" or said[4:15] == ">" * 11
+
+
+def test_11_tickets_are_ahead_of_their_controls_where_few_weights_are_left(stops):
+    points = stops["points"]
+    new_weights = [side(points["ticket", r] - points["random reinit", r]) for r in (7, 12)]
+    assert new_weights == ["?", ">"]
+    for r in (12, 15, 18, 21):
+        assert side(points["ticket", r] - points["one-shot ticket", r]) == ">"
+
+
+def test_11_densities_are_those_of_the_rates(stops):
+    weights = left = np.array([784 * 300, 300 * 100, 100 * 10])
+    for r in range(22):
+        density = stops.xs(r, level="round")["density"].to_numpy()
+        assert density == pytest.approx(left.sum() / weights.sum())
+        left = left - np.round(np.array([0.2, 0.2, 0.1]) * left)
+
+
+def test_11_when_the_ticket_of_the_convnet_is_stable_and_how_accurate_it_is():
+    rows = read("instability").query("network == 'half_convnet'")
+    ticket = rows[rows["kind"] == "ticket"]
+    barriers = 100 * np.sort(ticket[ticket["k"] == 0]["barrier"])
+    assert barriers[[0, -1]] == pytest.approx([0.1, 2.9], abs=0.05)
+    assert barriers[1] < 0.4 < 0.9 < barriers[2]
+    for k in (17, 43, 86, 172, 430):
+        assert side(gap(ticket, "k", k, 0, "barrier")) == "?"
+    assert interval(gap(ticket, "k", 430, 86))[1] < 0.15
+    some = rows[rows["k"].isin((17, 43, 172, 430))]
+    assert sides(some, ["k"], "kind", "dense", "ticket", "barrier") == ">>>?"
+    assert side(gap(rows[rows["kind"] == "random mask"], "k", 172, 0)) == "?"
+    highest = rows.groupby(["kind", "k"])["barrier"].mean().nlargest(3)
+    assert {kind for kind, _ in highest.index} == {"random mask", "random reinit"}
+    mean = 100 * ticket.groupby("k")[["test_accuracy", "original_test_accuracy"]].mean()
+    behind = mean["original_test_accuracy"] - mean["test_accuracy"]
+    assert behind[0] > behind[17] + 1
+    assert behind[[86, 172, 430]].to_numpy() == pytest.approx(0.8, abs=0.05)
+    lenet = read("instability").query("network == 'lenet300' and kind == 'ticket'")
+    assert interval(lenet.set_index("seed")["barrier"])[1] < 0.001
+
+
+def test_11_what_masks_signs_magnitudes_and_zeros_are_worth():
+    of = dict(list(read("supermasks").groupby("experiment")))
+    mean = of["masks"].groupby(["criterion", "values", "density"])["test_accuracy"].mean()
+    assert mean.idxmax()[:2] == ("large final, same sign", "signed constant")
+    assert mean["random"].max() < 0.15 < 0.75 < mean.max()
+    mean = of["learned masks"].groupby(["values", "mask_learning_rate"])["valid_accuracy"].mean()
+    assert {rate for _, rate in mean.groupby("values").idxmax()} == {0.1}
+    both, by = "reinit, initial signs", ["density"]
+    assert sides(of["signs"], by, "values", both, "random reinit") == "?>>"
+    assert sides(of["signs"], by, "values", "initial", both) == ">??"
+    for arm in ("initial", "initial if it grew"):
+        assert sides(of["zeros"], by, "pruned", arm, "zero") == ">?"
+
+
+def test_12_what_filters_and_weights_are_worth_after_retraining():
+    rows, by = read("structured"), ["network", "ratio"]
+    rows = rows.assign(points=100 * (rows["test_accuracy"] - rows["test_dense"]))
+    equal, macs = rows[rows["pruned"] != MACS], rows[rows["network"] == "half_convnet"]
+    parameters = equal.pivot_table(index=by, columns="pruned", values="parameters")
+    assert parameters["filters"].to_numpy() == pytest.approx(parameters[WEIGHTS], rel=1e-3)
+    rewound = equal[equal["method"] == "LR rewinding"]
+    assert sides(rewound, by, "pruned", "filters", WEIGHTS) == "<?<<"
+    means = rewound.pivot_table(index=by, columns="pruned", values="points")
+    assert (means["filters"] - means[WEIGHTS]).min() > -2
+    assert side(rewound.query(f"{LENET} and pruned == @WEIGHTS").set_index("seed")["points"]) == ">"
+    worth = sides(equal, [*by, "pruned"], "method", "LR rewinding", "scratch")
+    assert worth == ">>?>>>>>"
+    before = equal.query("method == 'before' and network == 'half_convnet' and ratio == 0.75")
+    assert before["points"].max() < -70
+    for method, said in {"fine-tune": "<>", "LR rewinding": "<?"}.items():
+        some = macs[macs["method"] == method]
+        assert sides(some, by, "pruned", "filters", MACS) == said
+
+
+WEIGHTS, MACS = "weights, equal parameters", "weights, equal MACs"
+LENET = "network == 'lenet300' and ratio == 0.75"
+
+
+def test_12_zeros_in_full_tensors_save_no_time():
+    for _, trial in read("structured_cost").groupby(["network", "ratio", "batch"]):
+        wide = trial.pivot_table(index="seed", columns="variant", values="median")
+        for variant in ("weights, masked", "weights, permanent"):
+            assert interval(wide["dense"] / wide[variant])[0] < 1.01
