@@ -1,40 +1,22 @@
 """What a notebook must be as a file; that it runs is nbval's to say."""
 
+import importlib
+import pkgutil
 import re
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from prunelab import (
-    batchnorm,
-    distillation,
-    finetuning,
-    gradual,
-    intervals,
-    lottery,
-    pruning,
-    rewinding,
-    sparsity,
-    surgery,
-    training,
-)
+import prunelab
 from prunelab.teaching import equations, show
 
 ROOT = Path(__file__).parents[1]
-ROOMS = (
-    training,
-    pruning,
-    sparsity,
-    intervals,
-    lottery,
-    finetuning,
-    gradual,
-    batchnorm,
-    distillation,
-    rewinding,
-    surgery,
-)
+ROOMS = [  # the ground floor: what the notebooks teach
+    importlib.import_module(f"prunelab.{info.name}")
+    for info in pkgutil.iter_modules(prunelab.__path__)
+    if not info.ispkg and info.name != "__main__"
+]
 FOLDER = ROOT / "notebooks"
 CHAPTERS = sorted(FOLDER.glob("[0-9]*.ipynb"))
 ALL = [*CHAPTERS, *sorted(FOLDER.glob("exercises/*.ipynb"))]
