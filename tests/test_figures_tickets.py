@@ -15,7 +15,7 @@ def runs() -> pd.DataFrame:
 
 
 def test_figure_4_draws_the_recorded_means(runs):
-    panels = figures.tickets_against_density(runs, ("ticket", "random reinit"))._figure.axes
+    panels = figures.tickets_against_density(runs, ("ticket", "random reinit")).figure.axes
     assert not plt.get_fignums()
     stops = runs[runs["moment"] == "early stop"]
     for ax, column in zip(panels, ("iteration", "test_accuracy"), strict=True):
@@ -28,7 +28,7 @@ def test_figure_4_draws_the_recorded_means(runs):
 
 def test_figure_3_draws_the_recorded_curves(runs):
     curves = runs[(runs["moment"] == "curve") & (runs["kind"] == "ticket")]
-    drawn = figures.ticket_curves(runs)._figure.axes[0].lines
+    drawn = figures.ticket_curves(runs).figure.axes[0].lines
     for line, (_, rows) in zip(drawn, curves.groupby("round"), strict=False):
         mean = rows.groupby("iteration")["test_accuracy"].mean()
         assert line.get_ydata() == pytest.approx(mean.to_numpy())
