@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -92,69 +93,37 @@ def fit(
         steps = epochs * steps_per_epoch
     assert steps is not None  # checked above: one of the two is given
     eval_every = eval_every or steps_per_epoch
-    eval_splits = tuple(name for name in eval_splits if len(getattr(data, name)) > 0)
-
     optimizer = _make_optimizer(optimizer, model)
     schedule = _make_scheduler(scheduler, optimizer)
+    compute_loss = _make_loss(loss)
     device = torch.device(device) if device is not None else default_device()
     model.to(device).to(memory_format=torch.channels_last)  # convolutions are faster this way
     splits = {name: getattr(data, name).to(device) for name in {"train", *eval_splits}}
     x, y = splits["train"].x, splits["train"].y
-    loss = loss or F.cross_entropy
-    loss_takes_inputs = "inputs" in inspect.signature(loss).parameters
+    evaluated = {name: splits[name] for name in eval_splits if len(splits[name]) > 0}
+    history = _History(model, evaluated, optimizer, steps_per_epoch, device)
 
-    hide = not progress or "TQDM_DISABLE" in os.environ  # the notebook bar ignores the variable
-    history: list[dict] = []
-    loss_sum, loss_steps, seconds = torch.zeros((), device=device), 0, 0.0
-
-    def record(step: int) -> None:
-        for name in eval_splits:
-            history.append(
-                {
-                    "step": step,
-                    "epoch": step / steps_per_epoch,
-                    "split": name,
-                    **evaluate(model, splits[name])._asdict(),
-                    "train_loss": loss_sum.item() / loss_steps if loss_steps else float("nan"),
-                    "lr": optimizer.param_groups[0]["lr"],
-                    "seconds": seconds,
-                }
-            )
-
-    finished = 0
     with _reproducible(seed, device):
-        record(finished)
-        batches = shuffled_batches(len(y), batch_size, seed, device)
+        history.record()
         model.train()
-        clock = time.perf_counter()
+        batches = islice(shuffled_batches(len(y), batch_size, seed, device), steps)
         try:
-            for step in tqdm(range(1, steps + 1), desc="fit", disable=hide):
-                index = next(batches)
+            for index in _with_progress_bar(batches, steps, progress):
                 inputs, labels = x.index_select(0, index), y.index_select(0, index)
-                outputs = model(inputs)
-                extra = {"inputs": inputs} if loss_takes_inputs else {}
-                batch_loss = loss(outputs, labels, **extra)
+                batch_loss = compute_loss(model(inputs), labels, inputs)
                 optimizer.zero_grad()
                 batch_loss.backward()
                 optimizer.step()
                 if schedule is not None:
                     schedule.step()
-                loss_sum += batch_loss.detach()
-                loss_steps += 1
-                finished = step
-                if step % eval_every == 0 or step == steps:
-                    seconds += time.perf_counter() - clock
-                    record(step)
-                    loss_sum.zero_()
-                    loss_steps = 0
-                    model.train()
-                    clock = time.perf_counter()
+                history.count(batch_loss)
+                if history.step % eval_every == 0 or history.step == steps:
+                    history.record()
         except KeyboardInterrupt:
-            if eval_splits and history[-1]["step"] < finished:
-                seconds += time.perf_counter() - clock
-                record(finished)
+            if history.recorded < history.step:
+                history.record()
             warnings.warn(
-                f"training was interrupted after step {finished} of {steps}; "
+                f"training was interrupted after step {history.step} of {steps}; "
                 "the model keeps what it has learned so far",
                 TrainingInterrupted,
                 stacklevel=2,
@@ -162,10 +131,51 @@ def fit(
         # A pass without gradients leaves masked weights free of the graph: the model can be copied.
         with torch.no_grad():
             model.eval()(x[:1])
-    return pd.DataFrame(history, columns=HISTORY_COLUMNS)
+    return pd.DataFrame(history.rows, columns=HISTORY_COLUMNS)
 
 
 HISTORY_COLUMNS = ["step", "epoch", "split", "loss", "accuracy", "train_loss", "lr", "seconds"]
+
+
+class _History:
+    """Counts the steps of a training, and records how well the model does by then."""
+
+    def __init__(self, model, splits: dict[str, Split], optimizer, steps_per_epoch: int, device):
+        self.model, self.splits, self.optimizer = model, splits, optimizer
+        self.steps_per_epoch = steps_per_epoch
+        self.rows: list[dict] = []
+        self.step = self.recorded = 0
+        self.loss_sum = torch.zeros((), device=device)
+        self.seconds, self.clock = 0.0, time.perf_counter()
+
+    def count(self, batch_loss: Tensor) -> None:
+        """A step is finished, with this loss."""
+        self.loss_sum += batch_loss.detach()
+        self.step += 1
+
+    def record(self) -> None:
+        """Evaluate every split now. The clock stands still meanwhile."""
+        new_steps = self.step - self.recorded
+        if new_steps:
+            self.seconds += time.perf_counter() - self.clock
+        common = {
+            "train_loss": self.loss_sum.item() / new_steps if new_steps else float("nan"),
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "seconds": self.seconds,
+        }
+        when = {"step": self.step, "epoch": self.step / self.steps_per_epoch}
+        self.rows += [
+            {**when, "split": name, **evaluate(self.model, split)._asdict(), **common}
+            for name, split in self.splits.items()
+        ]
+        self.recorded = self.step
+        self.loss_sum.zero_()
+        self.clock = time.perf_counter()
+
+
+def _with_progress_bar(batches: Iterator[Tensor], steps: int, progress: bool) -> Iterator[Tensor]:
+    hide = not progress or "TQDM_DISABLE" in os.environ  # the notebook bar ignores the variable
+    return tqdm(batches, desc="fit", total=steps, disable=hide)
 
 
 @torch.no_grad()
@@ -267,6 +277,14 @@ def _make_scheduler(scheduler, optimizer) -> Any:
             raise ValueError("scheduler belongs to another optimizer; make it from this one")
         return scheduler
     return scheduler(optimizer)
+
+
+def _make_loss(loss: Callable | None) -> Callable:
+    """A loss of outputs, labels and inputs, whichever of them the given one takes."""
+    chosen: Callable = loss or F.cross_entropy
+    if "inputs" in inspect.signature(chosen).parameters:
+        return lambda outputs, labels, inputs: chosen(outputs, labels, inputs=inputs)
+    return lambda outputs, labels, inputs: chosen(outputs, labels)
 
 
 @contextmanager

@@ -2,14 +2,15 @@
 
 import copy
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from prunelab.masks import get_masks
-from prunelab.models import lenet300, small_convnet
+from prunelab.masks import get_masks, prunable_layers
+from prunelab.models import lenet300, resnet20, small_convnet
 from prunelab.pruning import apply_global_pruning
 from prunelab.training import (
     HISTORY_COLUMNS,
@@ -319,6 +320,31 @@ def test_masked_model_can_be_copied_after_training(data):
     model = apply_global_pruning(build(), sparsity=0.8)
     train(model, data)
     assert same(state(copy.deepcopy(model)), state(model))
+
+
+def formats(model: nn.Module, images: torch.Tensor) -> dict[str, tuple]:
+    """The strides of what every convolution receives, and of the weight it computes with."""
+    seen = {}
+    for name, layer in prunable_layers(model).items():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_pre_hook(
+                lambda layer, inputs, name=name: seen.update(
+                    {name: (inputs[0].stride(), layer.weight.stride())}
+                )
+            )
+    model(images)
+    return seen
+
+
+@pytest.mark.parametrize("build", [small_convnet, partial(resnet20, width=8)])
+def test_masked_convolutions_compute_in_the_memory_format_of_dense_ones(data, build):
+    dense, masked = build(seed=0), apply_global_pruning(build(seed=0), sparsity=0.5)
+    for model in (dense, masked, copy.deepcopy(masked)):
+        train(model, data, steps=1, eval_splits=())
+    expected = formats(dense, data.valid.x[:2])
+    inputs = [stride for stride, _ in expected.values()]
+    assert all(stride[1] == 1 for stride in inputs[1:])  # channels_last
+    assert formats(masked, data.valid.x[:2]) == expected
 
 
 def test_evaluate_agrees_with_a_direct_computation(data):
