@@ -1,84 +1,129 @@
 """Command line: `python -m prunelab list | run STUDY | figures`."""
 
 import argparse
-import importlib
+import inspect
+import re
 import sys
+import typing
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from types import ModuleType, NoneType
 
-from prunelab.lab import results as lab_results
 from prunelab.lab import runner
-
-OPTIONS = {
-    "network": (str, "the network, or all"),
-    "rounds": (int, "rounds of pruning"),
-    "iterations": (int, "training iterations of each run"),
-    "reinits": (int, "random reinitializations of each ticket"),
-    "rewind": (int, "the iteration to rewind to"),
-    "dataset": (str, "fashion-mnist, or mnist or cifar10 if it is in the data folder"),
-    "device": (str, "where to train: cpu, cuda, …"),
-}
-"""Options that some studies have, with what they mean."""
+from prunelab.lab.results import RESULTS, load_record
 
 
-def main() -> None:
-    parser = _parser()
-    arguments = parser.parse_args()
+def main(words: list[str] | None = None) -> None:
+    """Do what the words of a command line say, those of this process by default."""
+    words = sys.argv[1:] if words is None else words
+    parser = _parser(words)
+    arguments, unknown = parser.parse_known_args(words)
+    if unknown:
+        getattr(arguments, "parser", parser).error(f"unknown options: {' '.join(unknown)}")
     try:
-        if arguments.command == "list":
-            for name in runner.studies():
-                study = importlib.import_module(f"prunelab.studies.{name}")
-                print(f"{name:12} {(study.__doc__ or '').splitlines()[0]}")
-        elif arguments.command == "run":
-            _run(parser, arguments)
-        else:
-            _draw(arguments.to, arguments.results)
+        arguments.do(arguments)
     except (runner.StudyStopped, FileNotFoundError) as error:
         sys.exit(f"prunelab: {error}")
     except KeyboardInterrupt:
         sys.exit("prunelab: stopped by hand; finished runs are kept, the same command goes on")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m prunelab", description="Studies of prunelab.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="list the studies")
-    run = commands.add_parser("run", help="run a study; what is finished is not run again")
-    run.add_argument("study", choices=runner.studies())
-    run.add_argument("--seeds", "--trials", type=int, help="repetitions (default: 5)")
-    run.add_argument("--jobs", type=int, default=1, help="processes, one thread each (default: 1)")
-    run.add_argument(
-        "--scale", default="recorded", help="quick, recorded or paper, where a study has them"
-    )
-    for name, (kind, meaning) in OPTIONS.items():
-        run.add_argument(f"--{name}", type=kind, help=f"{meaning}, where a study has that option")
-    run.add_argument("--dask", metavar="ADDRESS", help="a Dask scheduler, as tcp://host:8786")
-    draw = commands.add_parser("figures", help="draw the figures of the recorded studies")
-    draw.add_argument("--to", type=Path, default=Path("build/figures"), help="folder to write to")
-    draw.add_argument(
-        "--results", type=Path, default=lab_results.RESULTS, help="folder of the recorded studies"
-    )
+def _parser(words: list[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m prunelab", allow_abbrev=False)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    add = partial(commands.add_parser, allow_abbrev=False)
+    add("list", help="list the studies").set_defaults(do=_list)
+
+    run = add("run", help="run a study; what is finished is not run again")
+    studies = run.add_subparsers(dest="study", metavar="STUDY", required=True)
+    for name in runner.studies():
+        about = runner.summary(name)
+        study = studies.add_parser(name, help=about, description=about, allow_abbrev=False)
+        study.set_defaults(do=_run, parser=study)
+        if name in words:  # only this study is imported
+            _add_options(study, runner.load_study(name))
+
+    draw = add("figures", help="draw the figures of the recorded studies")
+    draw.set_defaults(do=lambda arguments: _draw(arguments.to, arguments.results))
+    for name, default, meaning in (
+        ("--to", runner.BUILD / "figures", "where to write"),
+        ("--results", RESULTS, "the recorded studies"),
+    ):
+        meaning += " (default: %(default)s)"
+        draw.add_argument(name, type=Path, metavar="FOLDER", default=default, help=meaning)
     return parser
 
 
-def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    given = {name: getattr(arguments, name) for name in OPTIONS}
-    options = {name: value for name, value in given.items() if value is not None}
-    study = importlib.import_module(f"prunelab.studies.{arguments.study}")
+def _add_options(parser: argparse.ArgumentParser, study: ModuleType) -> None:
+    """What every study can be told, and what this one's `grid` can be told besides."""
+    scales = runner.scales(study)
+    seeds = f"trials {_defaults('seeds', runner.SEEDS, scales)}"
+    parser.add_argument("--seeds", "--trials", type=int, metavar="INT", help=seeds)
+    jobs = "processes, of one thread each (default: 1)"
+    parser.add_argument("--jobs", type=int, default=1, metavar="INT", help=jobs)
+    cluster = "a Dask scheduler whose workers are to do it, as tcp://host:8786"
+    parser.add_argument("--dask", metavar="ADDRESS", help=cluster)
+    size = "how large (default: recorded)"
+    parser.add_argument("--scale", choices=scales, default="recorded", help=size)
+    for name, parameter in runner.options(study).items():
+        kind, several = _kind(parameter.annotation)
+        meaning = f"{_meaning(study.grid, name)} {_defaults(name, parameter.default, scales)}"
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            nargs="+" if several else None,
+            metavar=kind.__name__.upper(),
+            help=meaning.replace("%", "%%").strip(),
+        )
+
+
+def _kind(annotation) -> tuple[type, bool]:
+    """The type of a value, and whether there may be several: `int | None` is int, one of it."""
+    given = [kind for kind in typing.get_args(annotation) if kind not in (NoneType, ...)]
+    several = typing.get_origin(annotation) in (tuple, list)
+    return (given[0], several) if given else (annotation, several)
+
+
+def _meaning(function, name: str) -> str:
+    """What the docstring of a function says of a parameter, in one line."""
+    said = re.search(rf"^ *{name}: (.+?)\.?$", inspect.getdoc(function) or "", re.MULTILINE)
+    return said[1] if said else ""
+
+
+def _defaults(name: str, default, scales: dict[str, dict]) -> str:
+    """The value of an option that is not given, at each scale that sets one."""
+    others = [f"{scale}: {of[name]}" for scale, of in scales.items() if name in of]
+    return f"({'; '.join([f'default: {default}', *others])})"
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    width = max(map(len, runner.studies()))
+    for name in runner.studies():
+        record, state = load_record(name), "not recorded"
+        if record:
+            state = f"recorded in {timedelta(seconds=round(record['seconds']))}"
+        print(f"{name:{width}}  {state:19}  {runner.summary(name)}")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    study, scale, seeds = runner.load_study(arguments.study), arguments.scale, arguments.seeds
+    given = {name: getattr(arguments, name) for name in runner.options(study)}
+    options: dict[str, typing.Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in given.items()
+        if value is not None
+    }
     try:
-        study.grid(**runner.grid_settings(study, arguments.seeds, arguments.scale, options))
+        study.grid(**runner.grid_settings(study, seeds, scale, options))
     except ValueError as error:
-        parser.error(str(error))
+        arguments.parser.error(str(error))
     table = runner.run(
-        arguments.study,
-        seeds=arguments.seeds,
-        jobs=arguments.jobs,
-        scale=arguments.scale,
-        dask=arguments.dask,
-        **options,
+        arguments.study, seeds, arguments.jobs, scale=scale, dask=arguments.dask, **options
     )
-    folder = runner.results_folder(arguments.scale, options)
+    folder = runner.results_folder(scale, options)
     print(f"{len(table)} rows are in {folder / arguments.study}.csv")
-    if folder != lab_results.RESULTS:
+    if folder != RESULTS:
         _draw(folder / "figures", folder)
 
 

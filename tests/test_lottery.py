@@ -23,7 +23,7 @@ from prunelab.models import lenet300, small_convnet
 from prunelab.rewinding import snapshot, weight_rewinding
 from prunelab.studies import lottery_tickets as study
 from prunelab.training import evaluate, fit
-from tests.test_sweep import environment, stop_hard, wait_until
+from tests.processes import environment, stop_hard, wait_until
 
 RATES = study.RATES
 MASKED = {"dense": 0, "half": 3, "a tenth": 10, "a hundredth": 21}

@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import nn
 
+from prunelab.__main__ import main
 from prunelab.data import Data
 from prunelab.figures import recorded
-from prunelab.lab import cache
+from prunelab.lab import cache, runner
 from prunelab.masks import effective_weight, get_masks, kept_weights, prunable_layers
 from prunelab.models import NETWORKS, resnet20
 from prunelab.rewinding import snapshot
 from prunelab.studies import lottery_networks as study
 from prunelab.training import evaluate, fit
 from tests.test_lottery import few_images
-from tests.test_sweep import command_line
 
 PAPER = {  # iterations, batch size, learning rate, share of a convolution pruned a round
     "conv2": (20_000, 60, 2e-4, 0.1),
@@ -211,10 +211,10 @@ def test_accuracy_is_that_of_the_test_images_at_the_lowest_validation_loss(
 
 
 def test_command_line_runs_the_study_and_draws_it(small_study, monkeypatch):
-    monkeypatch.chdir(small_study)
+    monkeypatch.setattr(runner, "BUILD", small_study / "build")
     options = "--network conv2 --rounds 1 --iterations 2 --reinits 2 --rewind 1"
     words = f"run lottery_networks --seeds 1 --dataset fashion-mnist {options}".split()
-    command_line(monkeypatch, *words)
+    main(words)
     folder = small_study / "build" / "custom"
     table = pd.read_csv(folder / "lottery_networks.csv")
     early = table[table["moment"] == "early stop"]
@@ -230,9 +230,9 @@ def test_command_line_runs_the_study_and_draws_it(small_study, monkeypatch):
     assert "Test accuracy at the end with 80" in picture.caption
 
 
-def test_wrong_network_is_a_wrong_use_of_the_command_line(monkeypatch, capsys):
+def test_wrong_network_is_a_wrong_use_of_the_command_line(capsys):
     with pytest.raises(SystemExit, match="2"):
-        command_line(monkeypatch, "run", "lottery_networks", "--network", "vgg19")
+        main(["run", "lottery_networks", "--network", "vgg19"])
     assert "network='vgg19' is unknown; choose conv2, " in capsys.readouterr().err
 
 

@@ -125,7 +125,8 @@ def _bound(line: ast.stmt) -> set[str]:
 
 def _chains(node: ast.AST) -> Iterator[str]:
     """Every name in the code, with the attributes that follow it: `helper.double`."""
-    attributes, base = [], node
+    attributes: list[str] = []
+    base = node
     while isinstance(base, ast.Attribute):
         attributes.insert(0, base.attr)
         base = base.value

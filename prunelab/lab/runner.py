@@ -6,12 +6,11 @@ points are kept by `joblib.Memory`, so a study that was stopped goes on where it
 handed out in the order of the grid, to the processes of this machine or to a Dask cluster.
 """
 
+import ast
 import errno
-import hashlib
 import importlib
 import importlib.util
 import inspect
-import json
 import time
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -26,10 +25,17 @@ from tqdm.auto import tqdm
 from prunelab.data import ROOT
 from prunelab.lab.cache import CACHE, CannotKeep, remember
 from prunelab.lab.provenance import provenance
-from prunelab.lab.results import RESULTS, _write
+from prunelab.lab.results import RESULTS, save_results
+
+BUILD = ROOT / "build"
+"""What is drawn or run beside the records goes here, from wherever the command is given."""
+STUDIES = Path(__file__).parents[1] / "studies"
+NO_STUDIES = ("__init__", "shared")
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of the system that say that there is no room to write."""
+SEEDS = 5
+"""Repetitions, unless a scale or the caller says otherwise."""
 
 
 class StudyStopped(RuntimeError):
@@ -68,51 +74,63 @@ def run(
         StudyStopped: a worker died, or a result could not be kept, as on a full disk. What was
             finished is kept.
     """
-    if name not in studies():
-        raise ValueError(f"name={name!r} is no study; choose one of {', '.join(studies())}")
-    study = importlib.import_module(f"prunelab.studies.{name}")
+    study = load_study(name)
     settings = grid_settings(study, seeds, scale, options)
     if settings["seeds"] < 1 or jobs < 1:
         raise ValueError(f"seeds={settings['seeds']} and jobs={jobs} must be at least 1")
     points = study.grid(**settings)
     record = provenance(_command(name, settings["seeds"], jobs, scale, options))
-    results = results or results_folder(scale, options)
     start = time.perf_counter()
-    by_number: dict[int, list[dict]] = {}
+    rows: dict[int, list[dict]] = {}
     try:
-        with _engine(jobs, dask) as parallel:
-            finished = parallel(
-                delayed(_numbered)(i, study.measure, point) for i, point in enumerate(points)
-            )
-            _collect(finished, by_number, study, points)
-        table = pd.DataFrame([row for i in range(len(points)) for row in by_number[i]])
-        results.mkdir(parents=True, exist_ok=True)
-        path = results / f"{name}.csv"
-        _write(path, table.to_csv(index=False, float_format="%.8g", lineterminator="\n"))
+        _measure(study, points, rows, jobs, dask)
+        table = pd.DataFrame([row for i in range(len(points)) for row in rows[i]])
+        record["seconds"] = round(time.perf_counter() - start, 1)
+        save_results(name, table, record, results or results_folder(scale, options))
     except (BrokenProcessPool, CannotKeep, OSError) as error:
-        why = "a worker process died, perhaps for lack of memory (try fewer --jobs)"
-        if isinstance(error, CannotKeep):
-            why = str(error)
-        elif isinstance(error, OSError):
-            if error.errno not in FULL:
-                raise
-            why = str(CannotKeep(error.filename or CACHE, error.strerror))
         raise StudyStopped(
-            f"{name} has stopped: {why}. {len(by_number)} of {len(points)} runs are finished and "
-            "kept; the same command goes on from there"
+            f"{name} has stopped: {_why(error)}. {len(rows)} of {len(points)} runs are finished "
+            "and kept; the same command goes on from there"
         ) from error
-    record |= {
-        "seconds": round(time.perf_counter() - start, 1),
-        "rows": len(table),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-    }
-    _write(path.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
     if hasattr(study, "finish"):
         study.finish(table)
     return table
 
 
-def grid_settings(study: ModuleType, seeds: int | None, scale: str, options: dict) -> dict:
+def load_study(name: str) -> ModuleType:
+    """The module of a study.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if name not in studies():
+        raise ValueError(f"name={name!r} is no study; choose one of {', '.join(studies())}")
+    return importlib.import_module(f"prunelab.studies.{name}")
+
+
+def studies() -> list[str]:
+    """The names of all studies."""
+    return sorted(path.stem for path in STUDIES.glob("*.py") if path.stem not in NO_STUDIES)
+
+
+def summary(name: str) -> str:
+    """The first line of what a study says of itself; the study is not imported."""
+    source = (STUDIES / f"{name}.py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+
+
+def scales(study: ModuleType) -> dict[str, dict]:
+    """The scales a study can be run at, with what each of them sets."""
+    return {"recorded": {}} | getattr(study, "SCALES", {})
+
+
+def options(study: ModuleType) -> dict[str, inspect.Parameter]:
+    """What a study's `grid` can be told besides `seeds`, by name."""
+    parameters = inspect.signature(study.grid, eval_str=True).parameters
+    return {name: parameter for name, parameter in parameters.items() if name != "seeds"}
+
+
+def grid_settings(study: ModuleType, seeds: int | None, scale: str, asked: dict) -> dict:
     """The arguments of a study's `grid`: those of the scale, and what was asked for on top.
 
     A study has options if its `grid` has parameters besides `seeds`, and scales if it has a
@@ -121,16 +139,14 @@ def grid_settings(study: ModuleType, seeds: int | None, scale: str, options: dic
     Raises:
         ValueError: a scale or an option that the study does not have.
     """
-    name = study.__name__.rpartition(".")[2]
-    scales = {"recorded": {}} | getattr(study, "SCALES", {})
-    if scale not in scales:
-        raise ValueError(f"scale={scale!r} is none of {name}; it has {', '.join(scales)}")
-    known = [option for option in inspect.signature(study.grid).parameters if option != "seeds"]
-    for option, value in options.items():
-        if option not in known:
-            has = f"it has {', '.join(known)}" if known else "it has none"
-            raise ValueError(f"{option}={value!r} is no option of {name}; {has}")
-    settings = {"seeds": 5} | scales[scale] | options
+    name, known = study.__name__.rpartition(".")[2], scales(study)
+    if scale not in known:
+        raise ValueError(f"scale={scale!r} is none of {name}; it has {', '.join(known)}")
+    unknown = [option for option in asked if option not in options(study)]
+    if unknown:
+        has = ", ".join(options(study)) or "none"
+        raise ValueError(f"{unknown[0]}={asked[unknown[0]]!r} is no option of {name}; it has {has}")
+    settings = {"seeds": SEEDS} | known[scale] | asked
     return settings if seeds is None else settings | {"seeds": seeds}
 
 
@@ -138,16 +154,29 @@ def results_folder(scale: str = "recorded", options: dict | None = None) -> Path
     """Where a run is written: what differs from the recorded studies never takes their place."""
     if scale == "recorded" and not options:
         return RESULTS
-    return Path("build") / (scale if scale != "recorded" else "custom")
+    return BUILD / (scale if scale != "recorded" else "custom")
 
 
-def studies() -> list[str]:
-    """The names of all studies."""
-    return sorted(
-        path.stem
-        for path in (ROOT / "prunelab" / "studies").glob("*.py")
-        if path.stem != "__init__"
-    )
+def _measure(
+    study: ModuleType, points: list[dict], rows: dict[int, list[dict]], jobs: int, dask: str | None
+) -> None:
+    """Measure every point; its rows are put into `rows`, by the number of the point."""
+    with _engine(jobs, dask) as parallel:
+        finished = parallel(
+            delayed(_numbered)(i, study.measure, point) for i, point in enumerate(points)
+        )
+        _collect(finished, rows, study, points)
+
+
+def _why(error: Exception) -> str:
+    """Why a study has stopped, in words; an error that is none of these goes on as it is."""
+    if isinstance(error, BrokenProcessPool):
+        return "a worker process died, perhaps for lack of memory (try fewer --jobs)"
+    if isinstance(error, CannotKeep):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in FULL:
+        return str(CannotKeep(error.filename or CACHE, error.strerror))
+    raise error
 
 
 @contextmanager
@@ -164,15 +193,15 @@ def _engine(jobs: int, dask: str | None) -> Iterator[Parallel]:
 
 
 def _collect(
-    finished: Iterator, by_number: dict[int, list[dict]], study: ModuleType, points: list[dict]
+    finished: Iterator, rows: dict[int, list[dict]], study: ModuleType, points: list[dict]
 ) -> None:
     """Take the results as they come; the bar names the earliest point that is being measured."""
     describe = getattr(study, "describe", lambda **point: "")
     with tqdm(total=len(points), desc=study.__name__.rpartition(".")[2]) as bar:
         bar.set_postfix_str(describe(**points[0]))
-        for i, rows in finished:
-            by_number[i] = rows
-            unfinished = next((k for k in range(len(points)) if k not in by_number), None)
+        for i, measured in finished:
+            rows[i] = measured
+            unfinished = next((k for k in range(len(points)) if k not in rows), None)
             if unfinished is not None:
                 bar.set_postfix_str(describe(**points[unfinished]), refresh=False)
             bar.update()
@@ -182,7 +211,9 @@ def _command(name: str, seeds: int, jobs: int, scale: str, options: dict) -> str
     words = [f"python -m prunelab run {name} --seeds {seeds} --jobs {jobs}"]
     if scale != "recorded":
         words.append(f"--scale {scale}")
-    words += [f"--{option} {value}" for option, value in options.items()]
+    for option, value in options.items():
+        values = value if isinstance(value, tuple) else (value,)
+        words.append(f"--{option.replace('_', '-')} {' '.join(map(str, values))}")
     return " ".join(words)
 
 

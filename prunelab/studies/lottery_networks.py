@@ -83,7 +83,8 @@ def grid(
         iterations: None means those of the recipe.
         reinits: random reinitializations of each ticket.
         rewind: the iteration to rewind to; None means that of the recipe, 0 the initialization.
-        dataset, device: where the images come from, and where to train.
+        dataset: "cifar10", or another one that is in the data folder.
+        device: where to train: cpu, cuda, …
     """
     if network not in {*RECIPES, "all"}:
         raise ValueError(f"network={network!r} is unknown; choose {', '.join(RECIPES)} or all")

@@ -52,7 +52,16 @@ def grid(
     dataset: str = "fashion-mnist",
     device: str = "cpu",
 ) -> list[dict]:
-    """One point a training. A ticket comes well after the one of the round before it."""
+    """One point a training. A ticket comes well after the one of the round before it.
+
+    Args:
+        seeds: trials.
+        rounds: rounds of pruning.
+        iterations: training iterations of each run.
+        reinits: random reinitializations of each ticket.
+        dataset: "fashion-mnist", or "mnist" if it is in the data folder.
+        device: where to train; on an accelerator a round is one computation.
+    """
     together = {} if device == "cpu" else {"trials": seeds, "reinits": reinits}
     return [
         {

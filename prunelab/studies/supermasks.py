@@ -84,7 +84,13 @@ SCALES = {"quick": {"seeds": 2, "iterations": 200}}
 
 
 def grid(seeds: int, iterations: int = 5_000, dataset: str = "fashion-mnist") -> list[dict]:
-    """One point an arm and trial, with all its densities."""
+    """One point an arm and trial, with all its densities.
+
+    Args:
+        seeds: trials.
+        iterations: training iterations of each run.
+        dataset: "fashion-mnist", or "mnist" if it is in the data folder.
+    """
     return [
         {
             "experiment": experiment,
