@@ -58,74 +58,80 @@ def best(rows: pd.DataFrame, setting: str, value: str = "valid_accuracy", sign: 
     return rows[rows[setting] == max(means, key=means.get)]
 
 
+WORDS = {
+    "01": ("30 % of the weights cost next to nothing", "points lost", "below 1"),
+    "02": ("a teacher makes recovery twice as fast", "time without / with", "above 2"),
+    "03": ("rewinding recovers best", "points over LR rewinding", "above 0"),
+    "03 stable": ("rewinding is the most stable", "barrier over LR rewinding", "below 0"),
+    "04": ("a tenth of the rate is right", "points lost to the best rate", "below 0.2"),
+    "05": ("a cut network is faster at once", "time before / after", "above 1"),
+    "06": ("`remove` makes zeros permanent", "sparsity after one step, %", "above 80"),
+    "08": ("five steps beat one", "points over one-shot, equal cost", "above 0"),
+    "09": ("recalibrate after pruning", "points gained, untrained", "above 0"),
+    "09 late": ("recalibrate after pruning", "points gained, fine-tuned", "above 0.2"),
+    "10": ("an L1 penalty is better", "points over L2, not retrained", "above 0"),
+    "10 late": ("an L1 penalty is better", "points over L2, retrained", "above 0"),
+    "12 drop": ("filters cost more than weights", "points more, not retrained", "above 0"),
+    "12 weights": ("90 % sparsity is recoverable", "points lost", "below 1"),
+    "12 tuning": ("half the filters need careful tuning", "points over fine-tuning", "above 1"),
+    "12 rewind": ("weights want rewinding", "points over LR rewinding", "above 0"),
+    "12 teacher": ("filters want a teacher", "points over LR rewinding", "above 0"),
+    "12 speed": ("filters make it faster at once", "time dense / cut", "above 1"),
+}
+
+
 def guide() -> Iterator[tuple]:
-    """Claim, quantity, what is claimed, setting; mean, low and high."""
+    """Of each row: which claim, the setting, and mean, low and high."""
     for place, rows in settings(read("one_shot", criterion="l1", scope="global"), "network"):
-        if place in ("lenet300", "small_convnet"):
-            lost = points(*(seeds(rows, "accuracy", sparsity=s) for s in (0, 0.3)))
-            yield "30 % of the weights cost next to nothing", "points lost", "below 1", place, lost
+        yield "01", place, points(*(seeds(rows, "accuracy", sparsity=s) for s in (0, 0.3)))
 
     for _, rows in settings(read("recovery_speed"), "network", "pruned", "amount"):
-        two = [best(rows[rows["loss"] == loss], "rate", "steps", -1) for loss in LOSSES]
+        losses = ("labels", "distillation")
+        two = [best(rows[rows["loss"] == loss], "rate", "steps", -1) for loss in losses]
         if all(runs["reached"].all() for runs in two):
-            place = f"{rows['network'].iloc[0]}, {rows['amount'].iloc[0]}"
-            times = ratio(*(seeds(runs, "seconds") for runs in two))
-            words = "a teacher makes recovery twice as fast", "time without / with"
-            yield *words, "above 2", place, times
+            place = "{network}, {amount}".format(**rows.iloc[0])
+            yield "02", place, ratio(*(seeds(runs, "seconds") for runs in two))
 
     pruned = read("rewinding").query("density < 1")
-    for value, words in REWINDING.items():
-        rows = pruned[pruned[value].notna()].assign(sparsity=lambda t: (1 - t["density"]).round(2))
-        for place, some in settings(rows, "network", "sparsity"):
-            two = (seeds(some, value, method=m) for m in ("rewind to start", "LR rewinding"))
-            yield *words, place, points(*two)
+    pruned = pruned.assign(sparsity=(1 - pruned["density"]).round(2))
+    for key, value in {"03": "test_accuracy", "03 stable": "barrier"}.items():
+        for place, rows in settings(pruned[pruned[value].notna()], "network", "sparsity"):
+            two = (seeds(rows, value, method=m) for m in ("rewind to start", LR))
+            yield key, place, points(*two)
 
     cosine = read("learning_rates", schedule="cosine")
     for place, rows in settings(cosine, "network", "sparsity", "steps"):
-        lost = points(seeds(best(rows, "rate")), seeds(rows, rate=0.1))
-        words = "a tenth of the rate is right", "points lost to the best rate"
-        yield *words, "below 0.2", place, lost
+        yield "04", place, points(seeds(best(rows, "rate")), seeds(rows, rate=0.1))
 
     zoo = read("zoo", tool="prunelab")
-    logs = np.log(zoo[["latency_before", "latency_after"]]).groupby(zoo["seed"]).mean()
-    times = ratio(np.exp(logs["latency_before"]), np.exp(logs["latency_after"]))
-    words = "a cut network is faster at once", "time before / after", "above 1"
-    yield *words, "22 networks of torchvision", times
+    logs = np.log(zoo["latency_before"]) - np.log(zoo["latency_after"])
+    times = tuple(np.exp(interval(logs.groupby(zoo["seed"]).mean())))
+    yield "05", "22 networks of torchvision", times
 
     early = read("permanence", order="permanent, then fine-tune", steps=1)
     for place, rows in settings(early, "network"):
-        words = "`remove` makes zeros permanent", "sparsity after one step, %", "above 80"
-        yield *words, place, interval(100 * seeds(rows, "sparsity"))
+        yield "06", place, interval(100 * seeds(rows, "sparsity"))
 
     for place, rows in settings(read("gradual", budgets=1), "network", "sparsity"):
-        ways = ("five steps", "one-shot")
-        gain = points(*(seeds(best(rows[rows["method"] == way], "rate")) for way in ways))
-        yield "five steps beat one", "points over one-shot, equal cost", "above 0", place, gain
+        two = (rows[rows["method"] == way] for way in ("five steps", "one-shot"))
+        yield "08", place, points(*(seeds(best(runs, "rate")) for runs in two))
 
-    for steps, *words in ((0, "untrained", "above 0"), (860, "fine-tuned", "above 0.2")):
-        rows = read("bn_recalibration", steps=steps)
-        for place, some in settings(rows, "network", "pruned", "amount"):
+    for key, steps in {"09": 0, "09 late": 860}.items():
+        trained = read("bn_recalibration", steps=steps)
+        for place, rows in settings(trained, "network", "pruned", "amount"):
             two = ("recalibrated now", "stale at the start")
-            gain = points(*(seeds(some, "accuracy", statistics=which) for which in two))
-            yield "recalibrate after pruning", f"points gained, {words[0]}", words[1], place, gain
+            yield key, place, points(*(seeds(rows, "accuracy", statistics=s) for s in two))
 
-    trained = read("regularization").query("sparsity > 0")
-    for when in ("not retrained", "retrained"):
-        for place, rows in settings(trained, "network", "sparsity"):
-            two = [rows[rows["penalty"] == norm] for norm in ("l1", "l2")]
-            after = ("l1", "l2") if when == "retrained" else ("before", "before")
-            two = [t[t["retraining"] == with_] for t, with_ in zip(two, after, strict=True)]
-            lead = points(*(seeds(best(runs, "strength")) for runs in two))
-            yield "an L1 penalty is better", f"points over L2, {when}", "above 0", place, lead
+    for key, then in {"10": ("before", "before"), "10 late": ("l1", "l2")}.items():
+        for place, rows in settings(read("regularization").query("sparsity > 0"), *CELL):
+            l1 = rows[(rows["penalty"] == "l1") & (rows["retraining"] == then[0])]
+            l2 = rows[(rows["penalty"] == "l2") & (rows["retraining"] == then[1])]
+            yield key, place, points(*(seeds(best(runs, "strength")) for runs in (l1, l2)))
 
     yield from guide_on_structure()
 
 
-LOSSES = ("labels", "distillation")
-REWINDING = {
-    "test_accuracy": ("rewinding recovers best", "points over LR rewinding", "above 0"),
-    "barrier": ("rewinding is the most stable", "barrier over LR rewinding", "below 0"),
-}
+LR, CELL = "LR rewinding", ("network", "sparsity")
 
 
 def guide_on_structure() -> Iterator[tuple]:
@@ -133,26 +139,17 @@ def guide_on_structure() -> Iterator[tuple]:
         filters = {m: seeds(t) for m, t in rows.query("pruned == 'filters'").groupby("method")}
         single = rows.query("pruned == 'weights, equal parameters'")
         weights = {m: seeds(t) for m, t in single.groupby("method")}
-        drop = points(weights["before"], filters["before"])
-        words = "filters cost more than weights", "points more, not retrained"
-        yield *words, "above 0", place, drop
+        yield "12 drop", place, points(weights["before"], filters["before"])
+        yield "12 rewind", place, points(weights["rewind to late"], weights[LR])
+        yield "12 teacher", place, points(filters["distillation"], filters[LR])
         if place == "half_convnet, 0.75":
-            lost = points(seeds(single.query("method == 'before'"), "test_dense"), weights[LR])
-            yield "90 % sparsity is recoverable", "points lost", "below 1", place, lost
+            yield "12 weights", place, points(seeds(single, "test_dense", method=LR), weights[LR])
         if place.endswith(", 0.5"):
-            gain = points(filters[LR], filters["fine-tune"])
-            words = "half the filters need careful tuning", "points over fine-tuning"
-            yield *words, "above 1", place, gain
-        words = "points over LR rewinding", "above 0", place
-        yield "weights want rewinding", *words, points(weights["rewind to late"], weights[LR])
-        yield "filters want a teacher", *words, points(filters["distillation"], filters[LR])
+            yield "12 tuning", place, points(filters[LR], filters["fine-tune"])
+
     for place, rows in settings(read("structured_cost"), "network", "ratio", "batch"):
         dense, cut = (seeds(rows, "median", variant=which) for which in ("dense", "filters"))
-        words = "filters make it faster at once", "time dense / cut", "above 1"
-        yield *words, place, interval(dense / cut)
-
-
-LR = "LR rewinding"
+        yield "12 speed", place, interval(dense / cut)
 
 
 def said_by(low: float, high: float, claimed: str) -> str:
@@ -171,7 +168,7 @@ def table() -> pd.DataFrame:
 
 def test_every_claim_of_the_guide_is_what_the_studies_say(table):
     keys = ["claim", "quantity", "claimed", "setting"]
-    oracle = {tuple(words): numbers for *words, numbers in guide()}
+    oracle = {(*WORDS[key], place): numbers for key, place, numbers in guide()}
     measured = table.set_index(keys)
     assert len(measured) == len(oracle) == 68
     assert set(measured.index) == set(oracle)

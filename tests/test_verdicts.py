@@ -4,25 +4,17 @@ Recomputed from the tables by other code, so that a study recorded anew cannot l
 behind that is no longer true.
 """
 
-from functools import cache
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
-RESULTS = Path(__file__).parents[1] / "data" / "results"
-
-
-@cache
-def read(study: str) -> pd.DataFrame:
-    return pd.read_csv(RESULTS / f"{study}.csv")
+from tests.test_claims import interval as mean_and_interval
+from tests.test_claims import read
 
 
 def interval(values: pd.Series) -> tuple[float, float]:
     assert sorted(values.dropna().index) == [0, 1, 2, 3, 4], "five seeds"
-    return stats.t.interval(0.95, 4, values.mean(), stats.sem(values))
+    return mean_and_interval(values)[1:]
 
 
 def gap(rows: pd.DataFrame, between: str, a, b, value: str = "test_accuracy") -> pd.Series:
