@@ -1,5 +1,9 @@
 """Zeros, bytes and formats are counted right, whatever state the model is in."""
 
+import io
+import zlib
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -96,6 +100,13 @@ def test_bytes_of_every_format():
     assert size["entropy bound"] == round(bytes_bound(WEIGHTS, kept))
 
 
+def test_zlib_compresses_the_permanent_file():
+    layer, file = apply_global_pruning(nn.Linear(40, 40), sparsity=0.5, seed=0), io.BytesIO()
+    torch.save({"": (layer.weight + 0.0).detach().clone()}, file)
+    expected = len(zlib.compress(file.getvalue(), level=9))
+    assert sizes(layer)["permanent, zlib"] == pytest.approx(expected, rel=0.01)
+
+
 @pytest.mark.parametrize(
     ("layer", "sparsity", "csr", "bitmap"),
     [
@@ -153,6 +164,12 @@ def test_latency_is_measured_in_evaluation_mode_without_gradients():
         measured = latency(model, torch.ones(2, 4), min_seconds=0.01)
     assert 0 < measured.q25 <= measured.median <= measured.q75
     assert seen == {(False, False, 1)}
+
+
+def test_latency_is_the_median_and_the_quartiles_of_the_times(monkeypatch):
+    timer = SimpleNamespace(blocked_autorange=lambda **_: SimpleNamespace(times=[5, 1, 4, 2, 3]))
+    monkeypatch.setattr("torch.utils.benchmark.Timer", lambda *_, **__: timer)
+    assert latency(nn.Identity(), torch.ones(1)) == (3, 2, 4)
 
 
 CONV_SHAPES = [
