@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from prunelab.data import Data, Split
+from prunelab.engines.convolutions import fast_convolutions
 
 
 class Evaluation(NamedTuple):
@@ -97,13 +98,13 @@ def fit(
     schedule = _make_scheduler(scheduler, optimizer)
     compute_loss = _make_loss(loss)
     device = torch.device(device) if device is not None else default_device()
-    model.to(device).to(memory_format=torch.channels_last)  # convolutions are faster this way
+    model.to(device)
     splits = {name: getattr(data, name).to(device) for name in {"train", *eval_splits}}
     x, y = splits["train"].x, splits["train"].y
     evaluated = {name: splits[name] for name in eval_splits if len(splits[name]) > 0}
     history = _History(model, evaluated, optimizer, steps_per_epoch, device)
 
-    with _reproducible(seed, device):
+    with _reproducible(seed, device), fast_convolutions(model):
         history.record()
         model.train()
         batches = islice(shuffled_batches(len(y), batch_size, seed, device), steps)

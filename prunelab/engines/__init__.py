@@ -1,1 +1,1 @@
-"""Fast training of masked fully connected networks, one or many at once."""
+"""Fast training: convolutions in the right format; masked MLPs, alone or many at once."""
