@@ -1,95 +1,389 @@
-"""Every figure draws in both themes, says what there is to see, and leaves nothing open."""
+"""What is drawn is what the table says: lines, bands, bars, dots, ticks, names and captions.
 
-import copy
+The tables are made by hand, and what has to be drawn is computed here from their values.
+"""
+
+import io
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.collections import LineCollection
+import torch
+from matplotlib.collections import LineCollection, PathCollection, PolyCollection
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.patches import Rectangle
+from PIL import Image
+from scipy import stats
 
 from prunelab import figures
+from prunelab.data import ROOT
 from prunelab.figures import recorded, style
-from prunelab.masks import get_masks
-from prunelab.models import lenet300
-from prunelab.pruning import apply_global_pruning
-from prunelab.sparsity import bytes_on_disk, check_sparsity
-from prunelab.surgery import channel_table
+from prunelab.studies.latency import relative_speed
+from prunelab.studies.one_shot import with_rules
 
-PNG = b"\x89PNG"
+INK, FAINT = style.THEMES["light"].ink, style.THEMES["light"].faint
+RESULTS = ROOT / "data" / "results"
 
 
-def grid(**columns) -> pd.DataFrame:
-    """All combinations of the given values."""
-    return pd.MultiIndex.from_product(columns.values(), names=columns.keys()).to_frame(index=False)
+def tidy(names: str, cells: dict[tuple, list[float]]) -> pd.DataFrame:
+    """A table of runs: the last name is that of the value, a cell holds a value a seed."""
+    *by, value = names.split()
+    return pd.DataFrame(
+        [
+            dict(zip(by, key, strict=True)) | {"seed": seed, value: number}
+            for key, numbers in cells.items()
+            for seed, number in enumerate(numbers)
+        ]
+    )
 
 
-def values(table: pd.DataFrame) -> np.ndarray:
-    return np.random.default_rng(0).uniform(0.5, 0.9, len(table))
+def interval(values) -> tuple[float, float, float]:
+    """Mean, and both ends of Student's 95 % interval."""
+    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+    return float(np.mean(values)), low, high
 
 
-@pytest.fixture(scope="module")
-def network():
-    return lenet300(seed=0)
+def span(values) -> tuple[float, float, float]:
+    return float(np.mean(values)), min(values), max(values)
 
 
-def pruned(network, sparsity):
-    return apply_global_pruning(copy.deepcopy(network), sparsity=sparsity)
+def named(artists) -> dict:
+    """What is drawn with a name for the legend."""
+    return {a.get_label(): a for a in artists if not str(a.get_label()).startswith("_")}
 
 
-def draw_channel_map(network, data):
-    return figures.channel_map(channel_table(network, data.test.x[:1]).query("channel < 5"))
+def bands(ax) -> dict[str, dict[float, tuple[float, float]]]:
+    """By color: the lower and the upper edge of a band at every x."""
+    found = {}
+    for band in ax.collections:
+        if isinstance(band, PolyCollection) and band.get_paths():
+            x, y = band.get_paths()[0].vertices.T
+            edges = {value: (y[x == value].min(), y[x == value].max()) for value in x}
+            found[to_hex(band.get_facecolor()[0])] = edges
+    return found
 
 
-def draw_images(network, data):
-    return figures.images(data.test, data.classes)
+def segments(ax, color: str) -> list:
+    """The ends of all straight bars of a color."""
+    return [
+        segment.tolist()
+        for bars in ax.collections
+        if isinstance(bars, LineCollection) and to_hex(bars.get_color()[0]) == color.lower()
+        for segment in bars.get_segments()
+    ]
 
 
-def draw_training_curves(network, data):
-    table = grid(split=["train", "valid"], step=[0, 10, 20])
-    return figures.training_curves(table.assign(loss=values(table), accuracy=values(table)))
+def words(ax) -> dict[str, tuple[float, float, str]]:
+    """The texts inside the axes, with their places and colors."""
+    return {
+        t.get_text().strip(): (*getattr(t, "xy", t.get_position()), to_hex(t.get_color()))
+        for t in ax.texts
+    }
 
 
-def draw_kept_by_layer(network, data):
-    layers = check_sparsity(pruned(network, 0.9)).iloc[:-2]
-    return figures.kept_by_layer(pd.concat([layers.assign(rule="a"), layers.assign(rule="b")]))
+def ticks(axis) -> list[str]:
+    return [axis.get_major_formatter()(value) for value in axis.get_majorticklocs()]
 
 
-def draw_mask_and_histogram(network, data):
-    mask = get_masks(pruned(network, 0.9))["fc2"]
-    return figures.mask_and_histogram(network.fc2.weight.detach(), mask, "fc2")
+def check_lines(ax, expected: dict[str, dict]) -> None:
+    """Lines and bands: by name, by x in the order of drawing, (mean, low, high)."""
+    drawn = {name: line for name, line in named(ax.lines).items() if len(line.get_xdata())}
+    assert list(drawn) == list(expected)
+    filled = bands(ax)
+    for name, points in expected.items():
+        assert drawn[name].get_xdata().tolist() == pytest.approx(list(points))
+        assert drawn[name].get_ydata() == pytest.approx([mean for mean, _, _ in points.values()])
+        band = filled[line_color(drawn[name])]
+        edges = np.array([band[x] for x in sorted(band)])
+        assert edges == pytest.approx(np.array([points[x][1:] for x in sorted(points)]))
+    assert len({line_color(line) for line in drawn.values()}) == len(drawn)
 
 
-def draw_accuracy_against_density(network, data):
-    table = grid(rule=["a", "b"], sparsity=[0.0, 0.5, 0.9], seed=range(3))
-    return figures.accuracy_against_density(table.assign(accuracy=values(table)), "A title.")
+def check_legend(legend, drawn: dict) -> None:
+    """Every name stands beside the color it is drawn in."""
+    texts = [text.get_text() for text in legend.get_texts()]
+    handles = zip(texts, legend.legend_handles, strict=True)
+    colors = {name: line_color(handle) for name, handle in handles}
+    assert colors == {name: line_color(artist) for name, artist in drawn.items()}
 
 
-def draw_bytes_against_density(network, data):
-    sizes = [bytes_on_disk(pruned(network, s)).assign(sparsity=s) for s in (0.0, 0.5, 0.9)]
-    return figures.bytes_against_density(pd.concat(sizes))
+def line_color(artist) -> str:
+    if isinstance(artist, PathCollection):
+        return to_hex(artist.get_facecolor()[0])
+    if hasattr(artist, "get_color"):
+        return to_hex(artist.get_color())
+    return to_hex(artist.get_facecolor() if artist.get_fill() else artist.get_edgecolor())
 
 
-def draw_bytes_by_format(network, data):
-    return figures.bytes_by_format(bytes_on_disk(pruned(network, 0.9)), 0.9)
+# Learning
 
 
-def draw_zeros_while_training(network, data):
-    table = grid(order=["a", "b"], steps=[0, 1, 10], seed=range(3))
-    return figures.zeros_while_training(table.assign(sparsity=values(table)))
+def test_images_show_the_first_of_every_class():
+    y = torch.tensor([9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 1])
+    x = torch.arange(12.0).reshape(-1, 1, 1, 1) * torch.ones(1, 1, 2, 2)
+    classes = tuple("abcdefghij")
+    picture = figures.images(SimpleNamespace(x=x, y=y), classes)
+    shown = {ax.get_title(loc="center"): ax.images[0].get_array() for ax in picture.figure.axes}
+    assert list(shown) == list(classes)
+    for label, name in enumerate(classes):
+        assert np.unique(shown[name]).tolist() == [9 - label]
 
 
-def draw_speed_against_density(network, data):
-    table = grid(batch=[1, 64], format=["masked", "CSR"], sparsity=[0.5, 0.9], seed=range(3))
-    return figures.speed_against_density(table.assign(speedup=values(table)))
+def test_training_curves():
+    history = pd.DataFrame(
+        {
+            "split": ["train", "valid"] * 2,
+            "step": [0, 0, 50, 50],
+            "loss": [2.3, 2.4, 0.5, 0.7],
+            "accuracy": [0.1, 0.12, 0.85, 0.8],
+        }
+    )
+    picture = figures.training_curves(history)
+    for ax, column in zip(picture.figure.axes, ("loss", "accuracy"), strict=True):
+        assert ax.get_title(loc="left").lower() == column
+        for line, split in zip(ax.lines, ("train", "valid"), strict=True):
+            rows = history[history["split"] == split]
+            assert line.get_xydata().tolist() == rows[["step", column]].to_numpy().tolist()
+            end = (50, rows[column].iloc[-1], to_hex(line.get_color()))
+            assert words(ax)[split] == end
+    assert ax.yaxis.get_major_formatter()(0.5) == "50 %"
+    assert "over 50 training steps; the last valid accuracy is 80.0%" in picture.caption
 
 
-def draw_intervals_against(network, data):
-    table = grid(network=["a", "b"], method=["c", "d"], steps=[0, 10, 100], seed=range(3))
-    return figures.intervals_against(
-        table.assign(accuracy=values(table)),
-        "steps",
+def test_class_probabilities_are_heights():
+    table = pd.DataFrame({"class": ["bag", "boot", "coat"], "probability": [0.2, 0.7, 0.1]})
+    picture = figures.class_probabilities(table, "A shirt")
+    (ax,) = picture.figure.axes
+    bars = {bar.get_x() + bar.get_width() / 2: bar.get_height() for bar in ax.patches}
+    assert bars == {0: 0.2, 1: 0.7, 2: 0.1}
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["bag", "boot", "coat"]
+    assert {name: place[:2] for name, place in words(ax).items()} == {
+        "20.0%": (0, 0.2),
+        "70.0%": (1, 0.7),
+        "10.0%": (2, 0.1),
+    }
+    assert "led by boot 70.0% and bag 20.0%" in picture.caption
+
+
+# Pruning
+
+
+def test_bars_of_density_stand_at_their_layer_in_the_color_of_their_rule():
+    density = {("fc1", "a"): 0.05, ("fc2", "a"): 0.3, ("fc2", "b"): 0.2, ("fc1", "b"): 0.1}
+    kept = {("fc1", "a"): 5000, ("fc2", "a"): 300, ("fc2", "b"): 200, ("fc1", "b"): 10_000}
+    table = pd.DataFrame(
+        {"layer": layer, "rule": rule, "sparsity": 1 - share, "kept": kept[layer, rule]}
+        for (layer, rule), share in density.items()
+    )
+    picture = figures.kept_by_layer(table)
+    (ax,) = picture.figure.axes
+    assert ax.yaxis_inverted()
+    layers = [text.get_text() for text in ax.get_yticklabels()]
+    assert layers == ["fc1", "fc2"]
+    colors = dict(zip("ab", style.COLORS, strict=False))
+    bars = {}
+    for bar in ax.patches:
+        middle = bar.get_y() + bar.get_height() / 2
+        (rule,) = [r for r, color in colors.items() if to_hex(color) == to_hex(bar.get_facecolor())]
+        place = layers[round(middle)], rule
+        bars[place] = bar.get_width()
+        text = f"{rule}: {density[place]:.1%}, {kept[place]:,} weights"
+        assert words(ax)[text][:2] == pytest.approx((density[place], middle))
+    assert bars == pytest.approx(density)
+    assert ticks(ax.xaxis) == ["0 %", "25 %", "50 %", "75 %", "100 %"]
+    assert "2 layers under a, b; the emptiest is fc1 under a, 5.0% kept" in picture.caption
+
+
+def test_mask_and_histogram_tell_kept_from_pruned():
+    weights = torch.tensor([[-1.0, -0.1, 0.2, 0.9], [0.1, 0.11, -0.95, 1.0]])
+    mask = torch.tensor([[True, False, False, True], [False, False, True, True]])
+    picture = figures.mask_and_histogram(weights, mask, "fc2")
+    left, right = picture.figure.axes
+    assert to_hex(left.images[0].to_rgba(True)) == style.COLORS[0].lower()
+    assert to_hex(left.images[0].to_rgba(False)) == FAINT
+    assert left.images[0].get_array().tolist() == mask.tolist()
+    drawn = named(right.patches)
+    for name, chosen in (("kept", mask), ("pruned", ~mask)):
+        values, edges, _ = drawn[name].get_data()
+        assert np.repeat((edges[:-1] + edges[1:]) / 2, values.astype(int)) == pytest.approx(
+            sorted(weights[chosen].tolist()), abs=1 / 80 + 1e-6
+        )
+    assert line_color(drawn["kept"]) == style.COLORS[0].lower()
+    assert line_color(drawn["pruned"]) == FAINT
+    check_legend(right.get_legend(), drawn)
+    assert right.get_title(loc="left") == "50.0% of the weights are kept"
+    assert "mask of fc2: 50.0% of its weights are kept" in picture.caption
+
+
+def test_weight_histograms_count_each_networks_weights():
+    weights = {"small": np.array([0.0, 0.001, 0.002, 0.3]), "large": np.array([-0.25, 0.1])}
+    picture = figures.weight_histograms(weights, 0.3)
+    (ax,) = picture.figure.axes
+    drawn = named(ax.patches)
+    for name, values in weights.items():
+        counts, edges, _ = drawn[name].get_data()
+        assert np.repeat((edges[:-1] + edges[1:]) / 2, counts.astype(int)) == pytest.approx(
+            sorted(values), abs=0.3 / 120 + 1e-9
+        )
+    check_legend(ax.get_legend(), drawn)
+    assert "nearer to 0 than 0.005: small 75%, large 0%" in picture.caption
+
+
+ONE_SHOT = {
+    ("LAMP", 0.0): [0.9, 0.92, 0.88],
+    ("LAMP", 0.5): [0.85, 0.8, 0.87],
+    ("LAMP", 0.9): [0.5, 0.6, 0.4],
+    ("random", 0.0): [0.9, 0.92, 0.88],
+    ("random", 0.5): [0.3, 0.35, 0.2],
+    ("random", 0.9): [0.1, 0.15, 0.12],
+}
+
+
+def test_accuracy_against_density():
+    picture = figures.accuracy_against_density(tidy("rule sparsity accuracy", ONE_SHOT), "A title.")
+    (ax,) = picture.figure.axes
+    expected = {
+        rule: {1 - s: interval(v) for (r, s), v in ONE_SHOT.items() if r == rule}
+        for rule in ("LAMP", "random")
+    }
+    check_lines(ax, expected)
+    check_legend(ax.get_legend(), named(ax.lines))
+    check_density_axis(ax, ["100 %", "50 %", "20 %", "10 %"])
+    assert ax.yaxis.get_major_formatter()(0.5) == "50 %"
+    assert ax.get_title(loc="left") == "A title."
+    assert "At 50 % kept: LAMP 84%; random 28%." in picture.caption
+    assert "over 3 seeds" in picture.caption
+
+
+def check_density_axis(ax, expected: list[str]) -> None:
+    """Logarithmic, dense on the left."""
+    assert ax.get_xscale() == "log"
+    left, right = ax.get_xlim()
+    assert left > right
+    assert ticks(ax.xaxis) == expected
+
+
+def test_zeros_while_training():
+    cells = {
+        ("masked", 0): [0.9, 0.9, 0.88],
+        ("masked", 10): [0.9, 0.89, 0.91],
+        ("plain", 0): [0.9, 0.91, 0.9],
+        ("plain", 10): [0.01, 0.02, 0.0],
+    }
+    picture = figures.zeros_while_training(tidy("order steps sparsity", cells))
+    (ax,) = picture.figure.axes
+    expected = {
+        order: {steps: interval(v) for (o, steps), v in cells.items() if o == order}
+        for order in ("masked", "plain")
+    }
+    check_lines(ax, expected)
+    check_legend(ax.get_legend(), named(ax.lines))
+    assert ax.get_xscale() == "symlog"
+    assert ticks(ax.xaxis) == ["0", "10"]
+    assert not ax.xaxis_inverted()
+
+
+# Bytes and speed
+
+
+def test_bytes_against_density():
+    sizes = {"dense": (8000, 8000), "CSR": (9000, 2000), "gzip": (7000, 1500)}
+    sizes["entropy bound"] = (6000, 1000)
+    table = pd.DataFrame(
+        {"format": name, "sparsity": sparsity, "bytes": size}
+        for name, both in sizes.items()
+        for sparsity, size in zip((0.0, 0.9), both, strict=True)
+    )
+    picture = figures.bytes_against_density(table)
+    (ax,) = picture.figure.axes
+    drawn = named(ax.lines)
+    assert list(drawn) == list(sizes)
+    for name, both in sizes.items():
+        assert drawn[name].get_xdata() == pytest.approx([1, 0.1])
+        assert drawn[name].get_ydata() == pytest.approx(np.array(both) / 1000)
+        assert (drawn[name].get_linestyle() == "--") == (name == "entropy bound")
+    check_legend(ax.get_legend(), drawn)
+    check_density_axis(ax, ["100 %", "50 %", "20 %", "10 %"])
+    assert ax.get_yscale() == "log"
+    assert "the smallest is gzip, next to the entropy bound" in picture.caption
+
+
+def test_bytes_by_format_are_widths():
+    table = pd.DataFrame({"format": ["dense", "entropy bound"], "bytes": [1_065_000, 80_000]})
+    picture = figures.bytes_by_format(table, 0.9)
+    (ax,) = picture.figure.axes
+    bars = {round(bar.get_y() + bar.get_height() / 2): bar for bar in ax.patches}
+    assert {y: bar.get_width() for y, bar in bars.items()} == {0: 1065, 1: 80}
+    assert [to_hex(bars[y].get_facecolor()) for y in (0, 1)] == [style.COLORS[0].lower(), FAINT]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["dense", "entropy bound"]
+    assert {name: place[:2] for name, place in words(ax).items()} == {
+        "1,065 kB": (1065, 0),
+        "80 kB": (80, 1),
+    }
+    assert ax.yaxis_inverted()
+    assert picture.caption == "At 90% sparsity: dense 1,065 kB, entropy bound 80 kB"
+
+
+def test_speed_against_density():
+    cells = {
+        (batch, name, sparsity): [(1 + batch) * speed, (1 + batch) * speed * 1.2]
+        for batch in (1, 3)
+        for name, speed in (("masked", 0.3), ("CSR", 0.8))
+        for sparsity in (0.5, 0.98)
+    }
+    picture = figures.speed_against_density(tidy("batch format sparsity speedup", cells))
+    for ax, batch in zip(picture.figure.axes, (1, 3), strict=True):
+        expected = {
+            name: {1 - s: interval(v) for (b, n, s), v in cells.items() if (b, n) == (batch, name)}
+            for name in ("masked", "CSR")
+        }
+        check_lines(ax, expected)
+        check_legend(picture.figure.axes[0].get_legend(), named(ax.lines))
+        assert ax.get_title(loc="left") == f"batch {batch}"
+        assert [line.get_ydata() for line in ax.lines if line.get_linestyle() == "--"] == [[1, 1]]
+        check_density_axis(ax, ["100 %", "50 %", "20 %", "10 %", "5 %", "2 %"])
+        assert ax.get_yscale() == "log"
+        assert ax.yaxis.get_major_formatter()(0.5) == "0.5×"
+    assert "at batch 1 and 3, for masked, CSR; the fastest is CSR at batch 3" in picture.caption
+    assert "50% kept, 3.5 times dense" in picture.caption
+
+
+def test_relative_speed_is_how_many_times_faster_than_dense_in_the_same_trial():
+    trials = {"layer": "a", "batch": 1, "sparsity": 0.9}
+    table = pd.DataFrame(
+        [
+            {**trials, "seed": 0, "format": "dense", "median": 8.0},
+            {**trials, "seed": 0, "format": "CSR", "median": 2.0},
+            {**trials, "seed": 1, "format": "CSR", "median": 5.0},
+            {**trials, "seed": 1, "format": "dense", "median": 1.0},
+        ]
+    )
+    fast = relative_speed(table)
+    assert fast.set_index("seed")["speedup"].to_dict() == {0: 4.0, 1: 0.2}
+    assert set(fast["format"]) == {"CSR"}
+
+
+# Any table
+
+
+METHODS = {
+    ("net", "fine-tune", 10): [0.5, 0.52, 0.55],
+    ("net", "fine-tune", 0): [0.1, 0.2, 0.15],
+    ("net", "fine-tune", 100): [0.8, 0.82, 0.7],
+    ("big net", "rewind", 0): [0.3, 0.35, 0.4],
+    ("big net", "rewind", 1000): [0.9, 0.95, 0.97],
+    ("big net", "fine-tune", 0): [0.2, 0.25, 0.21],
+}
+
+
+def test_intervals_against_in_panels():
+    picture = figures.intervals_against(
+        tidy("network method x_steps accuracy", METHODS),
+        "x_steps",
         "accuracy",
         "method",
         panel="network",
@@ -97,168 +391,531 @@ def draw_intervals_against(network, data):
         reference=0.9,
         title="A title.",
     )
-
-
-def draw_differences(network, data):
-    table = grid(setting=["a", "b"], source=["measured", "published"])
-    mean = values(table)
-    return figures.differences(
-        table.assign(mean=mean, low=mean - 0.1, high=mean + 0.1), "A title.", "points"
+    first, second = picture.figure.axes
+    points = {key: interval(values) for key, values in METHODS.items()}
+    steps = {x: points["net", "fine-tune", x] for x in (0, 10, 100)}
+    check_lines(first, {"fine-tune": steps})
+    rewind = {x: points["big net", "rewind", x] for x in (0, 1000)}
+    alone = points["big net", "fine-tune", 0]
+    check_lines(second, {"rewind": rewind, "fine-tune": {0: alone}})
+    (bar,) = segments(second, line_color(named(second.lines)["fine-tune"]))
+    assert bar == [[0, pytest.approx(end)] for end in alone[1:]]  # a band has no width there
+    for ax, name, places in (
+        (first, "net", ["0", "10", "100"]),
+        (second, "big net", ["0", "1000"]),
+    ):
+        check_legend(picture.figure.legends[0], named(first.lines))
+        check_legend(picture.figure.legends[0], named(ax.lines))
+        assert ax.get_title(loc="left") == name
+        assert ticks(ax.xaxis) == places
+        assert (ax.get_xscale(), ax.get_xlabel()) == ("symlog", "x steps")
+        assert [line.get_ydata() for line in ax.lines if line.get_linestyle() == "--"] == [
+            [0.9] * 2
+        ]
+    assert first.get_ylabel() == "accuracy"
+    assert first.yaxis.get_major_formatter()(0.5) == "50 %"
+    assert picture.figure.get_suptitle() == "A title."
+    assert picture.caption == (
+        "A title. accuracy against x steps. At the right end: net fine-tune 77.3%, "
+        "big net rewind 94.0%, big net fine-tune 22.0%. Bands are 95 % intervals over 3 runs."
     )
 
 
-def draw_zoo(network, data):
-    table = grid(tool=["prunelab", "torch-pruning"], model=["a", "b"], seed=range(3))
-    fails = (table["tool"] != "prunelab") & (table["model"] == "b")
-    after = np.where(fails, np.nan, values(table))
-    table = table.assign(
-        macs_before=1, latency_before=1, macs_after=after, latency_after=after, seconds=after
+@pytest.mark.parametrize(
+    ("scale", "order", "places"),
+    [
+        ("linear", [0.1, 0.5, 1], ["0.1", "0.5", "1"]),
+        ("log", [0.1, 0.5, 1], ["0.1", "0.5", "1"]),
+        ("symlog", [0.1, 0.5, 1], ["0.1", "0.5", "1"]),
+        ("density", [1, 0.5, 0.1], ["100 %", "50 %", "20 %", "10 %"]),
+    ],
+)
+def test_intervals_against_on_every_scale(scale, order, places):
+    cells = {("a", 0.5): [3.0, 4.0], ("a", 0.1): [1.0, 1.5], ("a", 1): [5.0, 7.0]}
+    table = tidy("kind share loss", cells)
+    picture = figures.intervals_against(
+        table, "share", "loss", "kind", scale=scale, percent=False, title="T.", ylabel="nats"
     )
-    return figures.zoo(table.assign(works=~fails, problem=np.where(fails, "cut: KeyError: 3", "")))
+    (ax,) = picture.figure.axes
+    check_lines(ax, {"a": {x: interval(cells["a", x]) for x in order}})
+    check_legend(ax.get_legend(), named(ax.lines))
+    assert ax.get_xscale() == ("log" if scale == "density" else scale)
+    assert ax.xaxis_inverted() == (scale == "density")
+    assert ticks(ax.xaxis) == places
+    assert ax.get_title(loc="left") == "T."
+    end = {"density": "1.25"}.get(scale, "6")
+    assert picture.caption.startswith(f"T. nats against share. At the right end: a {end}. Bands")
 
 
-def draw_class_probabilities(network, data):
-    table = pd.DataFrame({"class": data.classes, "probability": np.linspace(0, 0.2, 10)})
-    return figures.class_probabilities(table, "A title")
+def test_an_unknown_scale_is_an_error():
+    with pytest.raises(ValueError, match="scale='cubic' is unknown; choose linear, log, symlog"):
+        figures.intervals_against(tidy("a b c", {(1, 2): [3]}), "a", "c", "b", scale="cubic")
 
 
-def draw_scatter(network, data):
-    table = grid(layer=["a", "b"], kept=["yes", "no"], x=[0.1, 0.5])
-    return figures.scatter(
-        table.assign(y=values(table)), "x", "y", "kept", title="A title.", panel="layer"
+def test_differences():
+    table = pd.DataFrame(
+        [
+            ("net", "ours", 1.0, -0.5, 2.25),
+            ("net", "paper", -2.0, -3.0, -0.75),
+            ("big net", "ours", 0.5, 0.25, 1.0),
+        ],
+        columns=["setting", "source", "mean", "low", "high"],
     )
+    picture = figures.differences(table, "A − B", "points")
+    (ax,) = picture.figure.axes
+    ink, *lines = [line for line in ax.lines if len(line.get_xdata())]
+    assert (ink.get_xdata(), ink.get_color()) == ([0, 0], INK)
+    key = named(ax.lines)
+    check_legend(ax.get_legend(), key)
+    for y, row in enumerate(table.itertuples()):
+        bar, dot = lines[2 * y : 2 * y + 2]
+        color = line_color(key[row.source])
+        assert bar.get_xydata().tolist() == [[row.low, y], [row.high, y]]
+        assert dot.get_xydata().tolist() == [[row.mean, y]]
+        assert line_color(bar) == line_color(dot) == color
+        assert dot.get_marker() == key[row.source].get_marker()
+        assert words(ax)[f"{row.mean:+.2f}"][::2] == (row.high, color)
+    assert list(key) == ["ours", "paper"]
+    assert [text.get_text() for text in ax.get_yticklabels()] == list(table["setting"])
+    assert ax.yaxis_inverted()
+    assert ax.get_xlabel() == "points"
+    assert "net +1.00 [-0.50, +2.25]; net -2.00 [-3.00, -0.75]; big net +0.50" in picture.caption
 
 
-def draw_weight_histograms(network, data):
-    weights = network.fc2.weight.detach().numpy()
-    return figures.weight_histograms({"small": weights.ravel(), "large": 2 * weights.ravel()}, 0.3)
+def test_scatter():
+    rows = [("one", "yes", 0.1, 0.5), ("one", "no", 0.2, 0.9), ("one", "yes", 0.3, 0.7)]
+    rows += [("two", "no", 0.6, 0.05), ("two", "yes", 0.4, 0.2)]
+    table = pd.DataFrame(rows, columns=["layer", "kept", "old", "new"])
+    picture = figures.scatter(table, "old", "new", "kept", title="A title.", panel="layer")
+    for ax, layer, ends in zip(picture.figure.axes, ("one", "two"), (0.9, 0.6), strict=True):
+        drawn = named(ax.collections)
+        assert list(drawn) == ["yes", "no"]
+        for kind, dots in drawn.items():
+            points = [[r[2], r[3]] for r in rows if r[:2] == (layer, kind)]
+            assert dots.get_offsets().tolist() == points
+        check_legend(picture.figure.axes[0].get_legend(), drawn)
+        (diagonal,) = ax.lines
+        assert diagonal.get_xy2() == (ends, ends)
+        assert diagonal.get_xy1() == ((0.1, 0.1) if layer == "one" else (0.05, 0.05))
+        assert (ax.get_title(loc="left"), ax.get_xlabel()) == (layer, "old")
+    assert picture.figure.axes[0].get_ylabel() == "new"
+    assert picture.caption == "A title. new against old, with the diagonal: 3 yes, 2 no."
+
+
+# Surgery
+
+
+CHANNELS = pd.DataFrame(
+    [
+        ("conv1", "reads", 0, 9, 0),
+        ("conv1", "writes", 0, 4, 1),
+        ("conv1", "writes", 1, 5, 1),
+        ("conv2", "reads", 0, 4, 1),
+        ("conv2", "reads", 1, 5, 1),
+        ("conv2", "writes", 0, 7, 2),
+    ],
+    columns=["layer", "role", "channel", "unit", "group"],
+)
+
+
+@pytest.mark.parametrize("lit", [None, 5])
+def test_channel_map(lit):
+    picture = figures.channel_map(CHANNELS.sample(frac=1, random_state=1).sort_index(), lit, "T.")
+    (ax,) = picture.figure.axes
+    layer_axes = [text.get_text() for text in ax.get_yticklabels()]
+    assert layer_axes == ["conv1 reads", "conv1 writes", "conv2 reads", "conv2 writes"]
+    assert ax.yaxis_inverted()
+    names = {9: "·", 4: "a1", 5: "a2", 7: "b1"}
+    cells = {(p.get_x(), p.get_y()): p for p in ax.patches if isinstance(p, Rectangle)}
+    texts = {(t.get_position()[0], int(t.get_position()[1])): t for t in ax.texts}
+    assert len(cells) == len(texts) == len(CHANNELS)
+    for row in CHANNELS.itertuples():
+        y = layer_axes.index(f"{row.layer} {row.role}")
+        cell, text = cells[row.channel + 0.05, y + 0.1], texts[row.channel + 0.5, y]
+        color = style.COLORS[row.group - 1].lower() if row.group else "#9a9a9a"
+        assert to_hex(cell.get_facecolor()) == color
+        assert text.get_text() == names[row.unit]
+        is_lit = lit is None or row.unit == lit
+        assert (cell.get_alpha() > 0.3) == (text.get_alpha() == 1) == is_lit
+    seen = "unit a2 is lit: conv1 writes, conv2 reads" if lit else "2 groups of 2, 1 units"
+    assert picture.caption == f"T. The channels of 4 layer axes; {seen}."
+
+
+def test_zoo():
+    left = {("slow", 0): (0.5, 0.8), ("slow", 1): (0.6, 0.9)}
+    left |= {("fast", 0): (0.2, 0.25), ("fast", 1): (0.3, 0.2)}
+    rows = [
+        {
+            "tool": tool,
+            "model": model,
+            "seed": seed,
+            "works": tool == "prunelab" or model == "slow",
+            "problem": "cut: KeyError: 3",
+            "macs_before": 10.0,
+            "macs_after": 10 * macs,
+            "latency_before": 2.0,
+            "latency_after": 2 * latency,
+            "seconds": (1 + seed) * seconds,
+        }
+        for tool, seconds in (("prunelab", 0.5), ("torch-pruning", 2.0))
+        for (model, seed), (macs, latency) in left.items()
+    ]
+    picture = figures.zoo(pd.DataFrame(rows))
+    shares, times = picture.figure.axes
+    assert [text.get_text() for text in shares.get_yticklabels()] == ["fast", "slow"]
+    assert shares.yaxis_inverted()
+
+    def geometric(values):
+        return tuple(np.exp(interval(np.log(values))))
+
+    macs = {"fast": geometric([0.2, 0.3]), "slow": geometric([0.5, 0.6])}
+    latency = {"fast": geometric([0.25, 0.2]), "slow": geometric([0.8, 0.9])}
+    seconds = [geometric([0.5, 1])] * 2, [(np.nan,) * 3, geometric([2, 4])]
+    expected = [
+        (shares, {"operations": list(macs.values()), "time": list(latency.values())}),
+        (times, dict(zip(("prunelab", "torch-pruning"), seconds, strict=True))),
+    ]
+    for ax, series in expected:
+        drawn = named(ax.lines)
+        check_legend(ax.get_legend(), drawn)
+        assert list(drawn) == list(series)
+        assert ax.get_xscale() == "log"
+        for name, values in series.items():
+            x = [mean for mean, _, _ in values]
+            assert drawn[name].get_xdata() == pytest.approx(x, nan_ok=True)
+            assert list(drawn[name].get_ydata()) == [0, 1]
+            bars = [[[low, y], [high, y]] for y, (_, low, high) in enumerate(values) if low > 0]
+            found = [bar for bar in segments(ax, line_color(drawn[name])) if bar]
+            assert np.array(found) == pytest.approx(np.array(bars))
+    ends = [[[macs[m][0], y], [latency[m][0], y]] for y, m in enumerate(macs)]
+    assert np.array(segments(shares, FAINT)) == pytest.approx(np.array(ends))
+    factors = {f"{1 / latency[model][0]:.1f}×": y for y, model in enumerate(latency)}
+    assert {name: place[1] for name, place in words(shares).items()} == factors
+    assert words(times)["✗ cut: KeyError"][1:] == (
+        0,
+        line_color(named(times.lines)["torch-pruning"]),
+    )
+    assert ticks(shares.xaxis) == ["10 %", "20 %", "30 %", "50 %", "100 %"]
+    assert ticks(times.xaxis) == ["0.05 s", "0.2 s", "1 s", "5 s", "20 s"]
+    assert (
+        "24% to 55% of the operations, and 22% (fast) to 85% (slow) of the time" in picture.caption
+    )
+    assert "torch-pruning fails on fast. Bars are 95 % intervals over 2 seeds" in picture.caption
+    assert "prunelab fails" not in picture.caption
+
+
+# Lottery tickets
 
 
 def tickets() -> pd.DataFrame:
-    kinds = ["ticket", "random reinit", "random mask"]
-    moments = ["early stop", "end", "curve"]
-    table = grid(kind=kinds, round=[0, 3, 7], moment=moments, iteration=[0, 100], seed=range(3))
-    table = table[(table["kind"] == "ticket") | (table["round"] > 0)]
-    accuracies = {"test_accuracy": values(table), "train_accuracy": values(table)}
-    return table.assign(density=0.8 ** table["round"], **accuracies)
+    """Three trials of the dense network (round 0) and of two kinds at two densities."""
+    cells = {}
+    for k, (kind, rounds) in enumerate({"ticket": (0, 3, 7), "random reinit": (3, 7)}.items()):
+        for round_ in rounds:
+            for m, moment in enumerate(("early stop", "end", "curve")):
+                for iteration in (
+                    (1000, 2000) if moment == "curve" else (100 * (round_ + 2 * k + 1),)
+                ):
+                    level = 0.8 - 0.1 * k - 0.02 * round_ - 0.01 * m + iteration / 1e5
+                    cells[kind, round_, moment, iteration] = [level, level + 0.05, level + 0.01]
+    table = tidy("kind round moment iteration test_accuracy", cells)
+    table["iteration"] += 10 * table["seed"] * (table["moment"] == "early stop")
+    table["train_accuracy"] = table["test_accuracy"] + 0.1
+    return table.assign(density=0.8 ** table["round"])
 
 
-def draw_tickets_against_density(network, data):
-    kinds, measures = ("ticket", "random reinit"), tuple(figures.TICKET_MEASURES)
-    return figures.tickets_against_density(tickets(), kinds, measures, "A title.")
+def spans(table: pd.DataFrame, x: str, y: str) -> dict:
+    places = sorted(set(table[x]))
+    return {value: span(table.loc[table[x] == value, y].tolist()) for value in places}
 
 
-def draw_ticket_curves(network, data):
-    return figures.ticket_curves(tickets(), "A title.")
+KINDS = ("ticket", "random reinit")
 
 
-def draw_ticket_race(network, data):
-    return figures.ticket_race(tickets(), density=0.5)
+def test_tickets_against_density():
+    table = tickets()
+    measures = {
+        "last_accuracy": ("end", "test_accuracy", "Test accuracy at the end"),
+        "iteration": ("early stop", "iteration", "Iterations until early stop"),
+        "train_accuracy": ("end", "train_accuracy", "Training accuracy at the end"),
+        "test_accuracy": ("early stop", "test_accuracy", "Test accuracy at early stop"),
+    }
+    picture = figures.tickets_against_density(table, KINDS, tuple(measures), "A title.")
+    panels = picture.figure.axes
+    for ax, (moment, column, title) in zip(panels, measures.values(), strict=True):
+        here = table[table["moment"] == moment]
+        check_lines(
+            ax,
+            {
+                kind: spans(here[(here["kind"] == kind) | (here["round"] == 0)], "density", column)
+                for kind in KINDS
+            },
+        )
+        check_legend(panels[0].get_legend(), named(ax.lines))
+        check_density_axis(ax, ["100 %", "50 %"])
+        assert ax.get_title(loc="left") == title
+        is_percent = ax.yaxis.get_major_formatter()(0.5, 0) == "50 %"
+        assert is_percent == (column != "iteration")
+    stops = table[(table["moment"] == "early stop") & (table["round"] == 7)]
+    seen = [np.mean(stops.loc[stops["kind"] == kind, "test_accuracy"]) for kind in KINDS]
+    assert f"21.0% kept: ticket {seen[0]:.4g}, random reinit {seen[1]:.4g}." in picture.caption
+    assert "of 3 trials" in picture.caption
 
 
-DRAWINGS = [value for name, value in dict(globals()).items() if name.startswith("draw_")]
+def test_ticket_curves():
+    table = tickets()
+    picture = figures.ticket_curves(table, "A title.")
+    curves = table[table["moment"] == "curve"]
+    for ax, kind in zip(picture.figure.axes, KINDS, strict=True):
+        here = curves[(curves["kind"] == kind) | (curves["round"] == 0)]
+        expected = {
+            name: spans(here[here["round"] == round_], "iteration", "test_accuracy")
+            for name, round_ in {"100.0%": 0, "51.2%": 3, "21.0%": 7}.items()
+        }
+        check_lines(ax, expected)
+        check_legend(picture.figure.axes[-1].get_legend(), named(ax.lines))
+        assert ax.get_title(loc="left") == kind
+    assert "At the end: ticket 100.0% kept 82.0%, ticket 51.2% kept" in picture.caption
 
 
-@pytest.mark.parametrize("draw", DRAWINGS, ids=lambda draw: draw.__name__)
-def test_draws_a_picture_with_a_caption(draw, network, data):
-    picture = draw(network, data)
-    assert picture.png.startswith(PNG)
-    assert len(picture.caption) > 40
+def test_ticket_race_is_run_at_the_nearest_density_that_has_curves():
+    table = tickets()
+    picture = figures.ticket_race(table, density=0.45)
+    (ax,) = picture.figure.axes
+    runners = {
+        "ticket": ("ticket", 3),
+        "random reinit": ("random reinit", 3),
+        "dense": ("ticket", 0),
+    }
+    expected = {}
+    stars = [line for line in ax.lines if len(line.get_xdata()) == 1]
+    for star, (name, (kind, round_)) in zip(stars, runners.items(), strict=True):
+        here = table[(table["kind"] == kind) & (table["round"] == round_)]
+        expected[name] = spans(here[here["moment"] == "curve"], "iteration", "test_accuracy")
+        stop = here[here["moment"] == "early stop"]
+        mean = [np.mean(stop["iteration"]), np.mean(stop["test_accuracy"])]
+        assert star.get_xydata()[0] == pytest.approx(mean)
+        assert line_color(star) == line_color(named(ax.lines)[name])
+        assert f"{name} after {mean[0]:,.0f} iterations with {mean[1]:.1%}" in picture.caption
+    check_lines(ax, expected)
+    check_legend(ax.get_legend(), named(ax.lines))
+    assert ax.get_title(loc="left") == "51.2% of the weights kept."
+
+
+def test_a_race_of_the_dense_network_is_one_line():
+    picture = figures.ticket_race(tickets(), density=1.0)
+    assert list(named(picture.figure.axes[0].lines)) == ["dense"]
+    assert picture.caption.count("iterations with") == 1
+
+
+# The figures of the recorded studies
+
+
+def record(study: str, **where) -> pd.DataFrame:
+    """The recorded rows that have these values."""
+    table = pd.read_csv(RESULTS / f"{study}.csv")
+    for column, value in where.items():
+        table = table[table[column] == value]
+    return table
+
+
+def pictures_of(study: str) -> dict[str, figures.Picture]:
+    return dict(recorded.DRAWN[study](record(study)))
+
+
+def lines_of(ax) -> dict[str, dict[float, float]]:
+    """What is drawn: by name, y at every x."""
+    return {name: dict(line.get_xydata().tolist()) for name, line in named(ax.lines).items()}
+
+
+def mean_of(rows: pd.DataFrame, x, y: str) -> dict[float, float]:
+    return pytest.approx(rows.groupby(x)[y].mean().to_dict())
+
+
+def test_figure_of_the_readme_has_every_rule_by_its_name():
+    pictures = pictures_of("one_shot")
+    assert list(pictures) == ["one_shot_lenet300", "one_shot_small_convnet"]
+    rules = {
+        "LAMP, global": ("lamp", "global"),
+        "magnitude, global": ("l1", "global"),
+        "magnitude, layerwise": ("l1", "layerwise"),
+        "random, global": ("random", "global"),
+        "random, layerwise": ("random", "layerwise"),
+    }
+    for name, picture in pictures.items():
+        drawn = lines_of(picture.figure.axes[0])
+        assert set(drawn) == set(rules)
+        for rule, (criterion, scope) in rules.items():
+            network = name.removeprefix("one_shot_")
+            rows = record("one_shot", network=network, criterion=criterion, scope=scope)
+            assert drawn[rule] == mean_of(rows, 1 - rows["sparsity"], "accuracy")
+
+
+def test_with_rules_names_criterion_and_scope():
+    table = pd.DataFrame({"criterion": ["lamp", "l1", "l1", "random"], "accuracy": [4, 3, 2, 1]})
+    table["scope"] = ["global", "global", "layerwise", "layerwise"]
+    assert with_rules(table).set_index("rule")["accuracy"].to_dict() == {
+        "LAMP, global": 4,
+        "magnitude, global": 3,
+        "magnitude, layerwise": 2,
+        "random, layerwise": 1,
+    }
+
+
+def test_recorded_permanence_is_drawn():
+    for name, picture in pictures_of("permanence").items():
+        rows = record("permanence", network=name.removeprefix("permanence_"))
+        drawn = lines_of(picture.figure.axes[0])
+        assert drawn == {o: mean_of(r, "steps", "sparsity") for o, r in rows.groupby("order")}
+
+
+def test_recorded_speeds_are_dense_time_over_the_formats_time():
+    pictures = pictures_of("latency")
+    layers = {"latency_linear": "linear 2048×2048", "latency_lenet300": "lenet300"}
+    assert list(pictures) == list(layers)
+    for name, layer in layers.items():
+        for ax, batch in zip(pictures[name].figure.axes, (1, 64), strict=True):
+            rows = record("latency", layer=layer, batch=batch)
+            times = rows.pivot_table(index=["sparsity", "seed"], columns="format", values="median")
+            drawn = lines_of(ax)
+            assert set(drawn) == {"masked", "permanent", "CSR"}
+            for format_, points in drawn.items():
+                speed = (times["dense"] / times[format_]).groupby("sparsity").mean()
+                assert points == pytest.approx({1 - s: v for s, v in speed.items()})
+
+
+def test_recorded_supermasks_are_drawn():
+    pictures = pictures_of("supermasks")
+    masks = record("supermasks", experiment="masks")
+    for ax in pictures["supermasks_masks"].figure.axes:
+        rows = masks[masks["values"] == ax.get_title(loc="left")]
+        drawn = {name: points for name, points in lines_of(ax).items() if points}
+        groups = rows.groupby("criterion")
+        assert drawn == {name: mean_of(r, "density", "test_accuracy") for name, r in groups}
+    for experiment, by in (("signs", "values"), ("zeros", "pruned")):
+        groups = record("supermasks", experiment=experiment).groupby(by)
+        drawn = lines_of(pictures[f"supermasks_{experiment}"].figure.axes[0])
+        assert drawn == {name: mean_of(r, "density", "test_accuracy") for name, r in groups}
+
+
+def test_recorded_instability_is_drawn():
+    rows = record("instability", network="half_convnet")
+    percent = (100 * rows["share"]).round(1)
+    for value in ("barrier", "test_accuracy"):
+        drawn = lines_of(pictures_of("instability")[f"instability_{value}"].figure.axes[0])
+        groups = rows.groupby("kind")
+        assert drawn == {kind: mean_of(r, percent[r.index], value) for kind, r in groups}
+
+
+def test_recorded_tickets_are_drawn_as_in_the_paper():
+    pictures = pictures_of("lottery_tickets")
+    kinds = {
+        "lottery_figure_1": ["ticket", "random mask"],
+        "lottery_figure_4_iterative": ["ticket", "random reinit"],
+        "lottery_figure_4_one-shot": ["one-shot ticket", "one-shot reinit"],
+    }
+    panels = [("early stop", "iteration"), ("early stop", "test_accuracy")]
+    panels += [("end", "test_accuracy"), ("end", "train_accuracy")]
+    for name, expected in kinds.items():
+        axes = pictures[name].figure.axes
+        assert len(axes) == (2 if name == "lottery_figure_1" else 4)
+        for ax, (moment, column) in zip(axes, panels, strict=False):
+            rows = record("lottery_tickets", moment=moment)
+            drawn = lines_of(ax)
+            assert list(drawn) == expected
+            for kind, points in drawn.items():
+                one = rows[(rows["kind"] == kind) | (rows["round"] == 0)]
+                assert points == mean_of(one, "density", column)
+    assert "lottery_figure_3" in pictures
+
+
+def test_files_of_the_recorded_studies(tmp_path, monkeypatch):
+    tidy("rule sparsity accuracy", ONE_SHOT).to_csv(tmp_path / "mine.csv", index=False)
+    draw = {"mine": lambda table: [("curve", figures.accuracy_against_density(table))]}
+    monkeypatch.setattr(recorded, "DRAWN", draw | {"not recorded": None})
+    paths = list(recorded.draw_recorded(tmp_path / "figures", tmp_path))
+    assert [path.name for path in paths] == ["curve.png", "curve.pdf", "curve-dark.png"]
+    papers = [to_hex(np.asarray(Image.open(p))[0, 0] / 255) for p in (paths[0], paths[2])]
+    assert papers == [style.THEMES["light"].paper, style.THEMES["dark"].paper]
+
+
+# Pictures and themes
+
+
+@pytest.fixture(scope="module")
+def picture():
+    return figures.class_probabilities(pd.DataFrame({"class": ["a"], "probability": [1.0]}), "T")
+
+
+def test_a_theme_holds_inside_its_block_only():
+    light, dark = style.THEMES["light"], style.THEMES["dark"]
+    with figures.use_theme("dark"):
+        with figures.use_theme("light"):
+            assert style.theme() == light
+        assert style.theme() == dark
+    assert style.theme() == light
+    before = figures.use_theme("dark")  # one line makes a dark notebook
+    assert style.theme() == dark
+    before.__exit__()
+    with pytest.raises(ValueError, match="theme='blue' is unknown; choose light or dark"):
+        figures.use_theme("blue")
+    assert style.theme() == light
+
+
+def test_a_picture_keeps_the_theme_it_was_drawn_in():
+    table = pd.DataFrame({"class": ["a"], "probability": [1.0]})
+    with figures.use_theme("dark"):
+        dark = figures.class_probabilities(table, "T")
+    pixels = np.asarray(Image.open(io.BytesIO(dark.png)).convert("RGB"))
+    ink, paper = (
+        255 * np.array(to_rgb(getattr(style.THEMES["dark"], n))) for n in ("ink", "paper")
+    )
+    assert np.abs(pixels[0, 0] - paper).max() < 3
+    ticks_and_words = pixels[:, :30].reshape(-1, 3)  # rendered after the block
+    assert np.abs(ticks_and_words - ink).max(axis=1).min() < 60
+    assert np.abs(ticks_and_words - [0, 0, 0]).max(axis=1).min() > 10
+
+
+def test_caption_is_the_alternative_text(picture):
+    bundle, metadata = picture._repr_mimebundle_()
+    assert metadata["image/png"]["alt"] == bundle["text/plain"] == picture.caption
+    assert bundle["image/png"] == picture.png
+    assert picture.png.startswith(b"\x89PNG")
     assert not plt.get_fignums()
 
 
-def test_zoo_names_what_fails_and_what_gains_most(network, data):
-    caption = draw_zoo(network, data).caption
-    assert "torch-pruning fails on b." in caption
-    assert "prunelab fails" not in caption
-    assert re.search(r"[5-9]\d% \([ab]\) to [5-9]\d% \([ab]\) of the time", caption)
+def test_caption_is_escaped_in_html(picture):
+    quoted = figures.Picture(picture.figure, 'a "quoted" <caption>')
+    assert 'alt="a &quot;quoted&quot; &lt;caption&gt;"' in quoted.to_html()
 
 
-def test_interval_of_a_line_of_one_point_is_a_bar():
-    table = pd.DataFrame({"kind": "a", "steps": 0, "seed": range(3), "y": [0.1, 0.2, 0.3]})
-    (ax,) = figures.intervals_against(table, "steps", "y", "kind").figure.axes
-    bars = [
-        segment[:, 1].tolist()
-        for collection in ax.collections
-        if isinstance(collection, LineCollection)
-        for segment in collection.get_segments()
-    ]
-    half_width = 4.302653 * 0.1 / 3**0.5
-    assert bars == [pytest.approx([0.2 - half_width, 0.2 + half_width])]
+def test_colors_stay_apart_in_gray():
+    gray = [np.dot([0.2126, 0.7152, 0.0722], to_rgb(color)) for color in style.COLORS]
+    assert len({round(255 * value) for value in gray}) == len(gray)
+    assert len(set(style.MARKERS)) == len(style.COLORS)
 
 
 def test_every_public_figure_is_tested():
     public = {
         name
-        for name, value in vars(figures).items()
-        if getattr(value, "__annotations__", {}).get("return") is figures.Picture
+        for name in figures.__all__
+        if getattr(getattr(figures, name), "__annotations__", {}).get("return") is figures.Picture
     }
-    assert public == {draw.__name__.removeprefix("draw_") for draw in DRAWINGS}
+    called = set(re.findall(r"figures\.(\w+)\(", Path(__file__).read_text(encoding="utf-8")))
+    assert len(public) == 19
+    assert public <= called
 
 
-def test_themes_differ(network, data):
-    pictures = []
-    for theme in style.THEMES:
-        with figures.use_theme(theme):
-            pictures.append(draw_bytes_by_format(network, data).png)
-    assert pictures[0] != pictures[1]
-
-
-def test_caption_is_the_alternative_text(network, data):
-    picture = draw_bytes_by_format(network, data)
-    bundle, metadata = picture._repr_mimebundle_()
-    assert metadata["image/png"]["alt"] == bundle["text/plain"] == picture.caption
-
-
-def test_caption_is_escaped_in_html(network, data):
-    picture = draw_bytes_by_format(network, data)
-    picture.caption = 'a "quoted" <caption>'
-    assert 'alt="a &quot;quoted&quot; &lt;caption&gt;"' in picture.to_html()
-
-
-def test_all_recorded_figures_are_drawn_in_both_themes(tmp_path):
-    drawn = {path.name for path in recorded.draw_recorded(tmp_path)}
-    assert drawn == {path.name for path in tmp_path.iterdir()}
-    lights = {name for name in drawn if name.endswith(".png") and "-dark" not in name}
-    assert {name.replace(".png", "-dark.png") for name in lights} <= drawn
-    assert {name.replace(".png", ".pdf") for name in lights} <= drawn
-
-
-def test_figures_of_another_folder_are_drawn_from_it(tmp_path):
-    tickets().to_csv(tmp_path / "lottery_tickets.csv", index=False)
-    drawn = {path.name for path in recorded.draw_recorded(tmp_path / "figures", tmp_path)}
-    names = ("1", "3", "4_iterative", "4_one-shot")
-    endings = (".png", "-dark.png", ".pdf")
-    assert drawn == {f"lottery_figure_{name}{ending}" for name in names for ending in endings}
-
-
-def test_caption_gives_the_mean_of_the_sparsest_tickets(network, data):
-    table = tickets()
-    table = table[table["kind"] == "ticket"]
-    at = (table["moment"] == "end") & (table["round"] == 7)
-    table.loc[at, "test_accuracy"] = [0.5, 0.6, 0.7] * 2
-    caption = figures.tickets_against_density(table, ("ticket",), ("last_accuracy",)).caption
-    assert "with 21.0% kept: ticket 0.6." in caption
-
-
-def test_a_race_is_run_at_the_nearest_density_that_has_curves():
-    table = tickets()
-    stops = (table["moment"] == "early stop") & (table["round"] == 3)
-    table.loc[stops & (table["kind"] == "ticket"), "iteration"] = [200] * 6
-    caption = figures.ticket_race(table, density=0.45).caption
-    assert caption.startswith("51.2% of the weights kept.")
-    assert "ticket after 200 iterations" in caption
-    assert "dense after 50 iterations" in caption
-
-
-def test_a_race_of_the_dense_network_is_one_line(network, data):
-    caption = figures.ticket_race(tickets(), density=1.0).caption
-    assert caption.count("iterations with") == caption.count("dense after") == 1
-
-
-def test_colors_stay_apart_in_gray():
-    red, green, blue = 0.2126, 0.7152, 0.0722
-    rgb = [[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in style.COLORS]
-    gray = [red * r + green * g + blue * b for r, g, b in rgb]
-    assert len({round(value) for value in gray}) == len(gray)
-    assert len(set(style.MARKERS)) == len(style.COLORS)
+def test_nothing_that_a_study_uses_draws():
+    """Else a change of a figure would make cached trainings stale."""
+    package = ROOT / "prunelab"
+    draws = re.compile(r"^\s*(?:from|import) prunelab\.figures|import .*\bfigures\b", re.MULTILINE)
+    found = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if path.parent.name != "figures" and draws.search(path.read_text(encoding="utf-8"))
+    }
+    assert found == {"teaching.py", "__main__.py"}
+    studied = re.compile(r"^from prunelab\.(?:lab|studies)", re.MULTILINE)
+    found = {p.name for p in (package / "figures").glob("*.py") if studied.search(p.read_text())}
+    assert found == {"recorded.py"}
