@@ -826,7 +826,12 @@ def test_recorded_tickets_are_drawn_as_in_the_paper():
             for kind, points in drawn.items():
                 one = rows[(rows["kind"] == kind) | (rows["round"] == 0)]
                 assert points == mean_of(one, "density", column)
-    assert "lottery_figure_3" in pictures
+    curves = record("lottery_tickets", moment="curve")
+    for ax in pictures["lottery_figure_3"].figure.axes:
+        kind = ax.get_title(loc="left")
+        rows = curves[(curves["kind"] == kind) | (curves["round"] == 0)].groupby("density")
+        drawn = {f"{d:.1%}": mean_of(r, "iteration", "test_accuracy") for d, r in rows}
+        assert lines_of(ax) == drawn
 
 
 def test_files_of_the_recorded_studies(tmp_path, monkeypatch):
