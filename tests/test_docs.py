@@ -10,7 +10,10 @@ import yaml
 
 from prunelab.data import DATA_DIR, ROOT
 
-TEXTS = {name: (ROOT / name).read_text("utf-8") for name in ("README.md", "data/README.md")}
+TEXTS = {
+    name: (ROOT / name).read_text("utf-8")
+    for name in ("README.md", "CONTRIBUTING.md", "data/README.md")
+}
 PLACES = [ROOT, ROOT / "prunelab", DATA_DIR, DATA_DIR / "results", DATA_DIR / "published"]
 TABLES = sorted([*DATA_DIR.glob("results/*.csv"), *DATA_DIR.glob("published/*.csv")])
 every_text = pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
@@ -31,7 +34,7 @@ def test_every_path_named_exists(text):
     named += [(link, "") for link in re.findall(r"\]\(([^):]+)\)", prose)]
     for path, member in named:
         found = [place / path for place in PLACES if (place / path).exists()]
-        assert found or path.startswith("build/"), f"{path} does not exist"
+        assert found or path.startswith(("build/", ".venv/")), f"{path} does not exist"
         if member:
             assert member in members(found[0].read_text("utf-8")), f"no {member} in {path}"
 
