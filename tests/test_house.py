@@ -23,6 +23,7 @@ FORBIDDEN = {
     "figures": {"exercises", "teaching"},
     "exercises": {"figures", "teaching", "lab", "studies"},
     "surgery": {*ABOVE, "lab", "studies", "engines"},
+    "training": {*ABOVE, "lab", "studies", "channels"},
     "teaching": {"exercises", "lab", "studies", "channels", "engines"},
     "__main__": {"exercises", "teaching"},
 }
