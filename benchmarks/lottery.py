@@ -28,12 +28,12 @@ from prunelab.lottery import prune_round
 from prunelab.masks import get_masks, prunable_layers
 from prunelab.models import lenet300
 from prunelab.rewinding import snapshot, weight_rewinding
-from prunelab.studies.lottery_tickets import (
+from prunelab.studies.tickets import (
     BATCH_SIZE,
     EVALUATE_EVERY,
     LEARNING_RATE,
     RATES,
-    density,
+    density_of,
 )
 from prunelab.training import evaluation_mode, shuffled_batches
 
@@ -71,9 +71,7 @@ def evaluate_plainly(model: nn.Module, split: Split) -> tuple[float, float]:
 
 
 def ours(model: nn.Module, data: Data, iterations: int, **options) -> None:
-    fit_masked(
-        model, data, iterations=iterations, batch_size=BATCH_SIZE, lr=LEARNING_RATE, **options
-    )
+    fit_masked(model, data, steps=iterations, batch_size=BATCH_SIZE, lr=LEARNING_RATE, **options)
 
 
 LOOPS: dict[str, Callable] = {
@@ -82,7 +80,7 @@ LOOPS: dict[str, Callable] = {
     "fit_masked": partial(ours, eval_every=10**9),
     "fit_masked with validation": partial(ours, eval_every=EVALUATE_EVERY),
     "fit_masked with validation and test": partial(
-        ours, eval_every=EVALUATE_EVERY, test_curve=True
+        ours, eval_every=EVALUATE_EVERY, eval_splits=("valid", "test")
     ),
 }
 
@@ -138,7 +136,7 @@ def costs(networks: dict[int, nn.Module], measured: dict[int, pd.DataFrame]) -> 
         faster = times["bare loop"] / times["fit_masked"]
         row = {
             "pruned": rounds,
-            "kept %": 100 * density(model),
+            "kept %": 100 * density_of(model),
             "inputs": MaskedMLP(model).alive[0].sum().item(),
             "bare loop": times["bare loop"].median(),
             "fit_masked": times["fit_masked"].median(),

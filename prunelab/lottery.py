@@ -1,8 +1,7 @@
 """Lottery tickets: prune, rewind, train again, with exact savings (notebook 11).
 
-Thousands of runs of one small network need a loop of their own: `fit_masked` does what
-`training.fit` does, for masked fully connected networks, at a fraction of the time, and
-`fit_together` trains many of them as one computation, for an accelerator.
+The method alone. `prunelab.engines` trains the networks, thousands of times, at a fraction of the
+time that `fit` takes.
 """
 
 from collections.abc import Callable
@@ -46,24 +45,25 @@ def prune_round(model: nn.Module, rates: dict[str, float]) -> nn.Module:
 
 
 def early_stop(history: pd.DataFrame) -> int:
-    r"""The iteration at which validation loss was lowest, read after training has ended.
+    r"""The step at which validation loss was lowest, read after training has ended.
 
     $$t^* = \min \arg\min_t \mathcal{L}_\text{valid}(t) \tag{11.2}$$
 
-    over the iterations $t$ at which it was measured; the earliest of equals.
+    over the steps $t$ at which it was measured; the earliest of equals.
 
     Args:
-        history: what `fit_masked` returns.
+        history: what `fit` returns, or the history of `fit_masked`.
 
     Raises:
-        ValueError: no finite loss.
+        ValueError: no finite loss of the validation images.
 
     Source: Frankle & Carbin (2019), arXiv:1803.03635, section 2.
     """
-    finite = history[history["valid_loss"].abs() < float("inf")]
+    valid = history[history["split"] == "valid"]
+    finite = valid[valid["loss"].abs() < float("inf")]
     if finite.empty:
-        raise ValueError("history has no finite valid_loss; try a smaller learning rate")
-    return int(finite.loc[finite["valid_loss"].idxmin(), "iteration"])
+        raise ValueError("history has no finite validation loss; try a smaller learning rate")
+    return int(finite["step"].iloc[finite["loss"].argmin()])
 
 
 def random_masks(masks: State, seed: int) -> State:

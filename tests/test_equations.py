@@ -420,7 +420,7 @@ def weights_left_after_rounds(data):
 @equation("11.2")
 def first_lowest_validation_loss(data):
     losses = RNG.integers(0, 4, size=40) / 4
-    history = pd.DataFrame({"iteration": 100 * np.arange(40), "valid_loss": losses})
+    history = pd.DataFrame({"step": 100 * np.arange(40), "split": "valid", "loss": losses})
     assert early_stop(history) == 100 * min(i for i in range(40) if losses[i] == min(losses))
 
 

@@ -22,6 +22,7 @@ from prunelab.masks import get_masks, kept_weights, prunable_layers
 from prunelab.models import lenet300, small_convnet
 from prunelab.rewinding import snapshot, weight_rewinding
 from prunelab.studies import lottery_tickets as study
+from prunelab.studies import tickets
 from prunelab.training import evaluate, fit
 from tests.processes import environment, stop_hard, wait_until
 
@@ -41,18 +42,22 @@ def adam(parameters) -> torch.optim.Optimizer:
     return torch.optim.Adam(parameters, 1.2e-3, fused=True)
 
 
+def same(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
 every_density = pytest.mark.parametrize("rounds", MASKED.values(), ids=MASKED)
 
 
 @every_density
 def test_fast_loop_is_the_plain_one(data, rounds):
     fast, plain = masked_lenet(rounds), masked_lenet(rounds)
-    history = fit_masked(fast, data, iterations=50, eval_every=25, seed=3).history
+    history = fit_masked(fast, data, steps=50, eval_every=25, seed=3).history
     expected = fit(
         plain, data, steps=50, batch_size=60, optimizer=adam, eval_every=25, seed=3, progress=False
     )
-    assert history["iteration"].tolist() == expected["step"].tolist() == [0, 25, 50]
-    assert history["valid_loss"].tolist() == pytest.approx(expected["loss"].tolist(), abs=1e-5)
+    assert history["step"].tolist() == expected["step"].tolist() == [0, 25, 50]
+    assert history["loss"].tolist() == pytest.approx(expected["loss"].tolist(), abs=1e-5)
     for name, tensor in plain.state_dict().items():
         torch.testing.assert_close(fast.state_dict()[name], tensor, atol=2e-5, rtol=0, msg=name)
 
@@ -115,7 +120,7 @@ def test_sparse_first_layer_is_used_at_low_density():
 def test_masked_weights_stay_exactly_zero(data):
     model = masked_lenet(7)
     before = snapshot(model)
-    fit_masked(model, data, iterations=30)
+    fit_masked(model, data, steps=30)
     for name, layer in prunable_layers(model).items():
         kept = kept_weights(layer)
         assert torch.all(layer.weight[~kept] == 0)
@@ -125,7 +130,7 @@ def test_masked_weights_stay_exactly_zero(data):
 def test_negative_weights_train_like_positive_ones(data):
     model = masked_lenet(7)
     before = snapshot(model)["fc2.weight"]
-    fit_masked(model, data, iterations=30)
+    fit_masked(model, data, steps=30)
     kept = kept_weights(model.fc2)
     moved = (model.fc2.weight_orig.detach() != before) & kept
     for sign in (before > 0, before < 0):
@@ -165,82 +170,91 @@ def test_rates_must_name_every_layer():
 def test_optimizer_starts_afresh_in_every_call(data):
     model = masked_lenet(3)
     start = snapshot(model)
-    first = fit_masked(model, data, iterations=40, eval_every=20).history
+    first = fit_masked(model, data, steps=40, eval_every=20).history
     weight_rewinding(model, start)
-    pd.testing.assert_frame_equal(
-        fit_masked(model, data, iterations=40, eval_every=20).history, first
-    )
+    pd.testing.assert_frame_equal(fit_masked(model, data, steps=40, eval_every=20).history, first)
 
 
 def test_best_is_the_network_at_early_stop(data):
     model = masked_lenet(3)
-    history, best = fit_masked(model, data, iterations=400, eval_every=10, lr=0.01)
+    history, best = fit_masked(model, data, steps=400, eval_every=10, lr=0.01)
     stop = early_stop(history)
     assert 0 < stop < 400
     again = masked_lenet(3)
-    fit_masked(again, data, iterations=stop, eval_every=10, lr=0.01)
+    fit_masked(again, data, steps=stop, eval_every=10, lr=0.01)
     assert all(torch.equal(best[name], tensor) for name, tensor in snapshot(again).items())
     last = history.iloc[-1]
-    assert evaluate(model, data.valid) == pytest.approx(last.tolist()[1:3], abs=1e-6)
-    assert evaluate(again, data.valid).loss == pytest.approx(history["valid_loss"].min(), abs=1e-6)
+    assert evaluate(model, data.valid) == pytest.approx((last["loss"], last["accuracy"]), abs=1e-6)
+    assert evaluate(again, data.valid).loss == pytest.approx(history["loss"].min(), abs=1e-6)
 
 
 def test_test_images_choose_nothing(data):
+    recipe = {"steps": 100, "eval_every": 10, "lr": 0.01}
     garbage = replace(data, test=replace(data.test, y=data.test.y.flip(0)))
-    for test_curve in (False, True):
-        runs = [
-            fit_masked(masked_lenet(3), d, iterations=100, eval_every=10, test_curve=test_curve)
-            for d in (data, garbage)
-        ]
-        assert runs[0].history["valid_loss"].tolist() == runs[1].history["valid_loss"].tolist()
-        assert torch.equal(runs[0].best["fc1.weight"], runs[1].best["fc1.weight"])
+    alone = fit_masked(masked_lenet(3), data, **recipe)
+    both = fit_masked(masked_lenet(3), garbage, **recipe, eval_splits=("test", "valid"))
+    test, valid = (both.history[both.history["split"] == name] for name in ("test", "valid"))
+    assert test["loss"].idxmin() + 1 != valid["loss"].idxmin()
+    assert valid["loss"].tolist() == alone.history["loss"].tolist()
+    assert early_stop(both.history) == early_stop(alone.history)
+    assert same(both.best, alone.best)
 
 
-def test_curve_is_that_of_the_test_images(data):
-    model = masked_lenet(3)
-    history = fit_masked(model, data, iterations=60, eval_every=30, test_curve=True).history
-    assert history["test_accuracy"].iloc[-1] == evaluate(model, data.test).accuracy
-    assert history["valid_accuracy"].iloc[-1] == evaluate(model, data.valid).accuracy
+def test_history_says_what_evaluate_says_of_each_split(data):
+    model, names = masked_lenet(3), ("test", "valid", "train")
+    history = fit_masked(model, data, steps=50, eval_every=30, eval_splits=names).history
+    assert history["step"].tolist() == [0] * 3 + [30] * 3 + [50] * 3
+    assert history["split"].tolist() == [*names] * 3
+    for name, row in zip(names, history[-3:].itertuples(), strict=True):
+        expected = evaluate(model, getattr(data, name))
+        assert (row.loss, row.accuracy) == pytest.approx(expected, abs=1e-6)
+
+
+def table_of(valid: list[float]) -> pd.DataFrame:
+    """As `fit` returns it, with the lowest loss of the test images first."""
+    rows = [
+        {"step": 100 * i, "split": split, "loss": loss}
+        for i, found in enumerate(valid)
+        for split, loss in (("test", i / 100), ("valid", found))
+    ]
+    return pd.DataFrame(rows)
 
 
 def test_early_stop_is_the_first_lowest_validation_loss():
-    history = pd.DataFrame(
-        {
-            "iteration": [0, 100, 200, 300, 400],
-            "valid_loss": [2.3, float("nan"), 0.4, 0.4, 0.5],
-            "test_accuracy": [0.1, 0.2, 0.3, 0.4, 0.9],
-        }
+    assert early_stop(table_of([2.3, float("nan"), 0.4, 0.4, 0.5])) == 200
+    assert (
+        early_stop(table_of([2.3, -float("inf"), 0.5, 0.4, 0.4]).set_index("split", drop=False))
+        == 300
     )
-    assert early_stop(history) == 200
 
 
 def test_early_stop_without_a_finite_loss_is_an_error():
-    history = pd.DataFrame({"iteration": [0, 100], "valid_loss": [float("nan"), float("inf")]})
-    with pytest.raises(ValueError, match="no finite valid_loss"):
-        early_stop(history)
+    with pytest.raises(ValueError, match="no finite validation loss"):
+        early_stop(table_of([float("nan"), float("inf")]))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"iterations": 0}, "iterations=0 must be a whole number of at least 1"),
+        ({"steps": 0}, "steps=0 must be a whole number of at least 1"),
         ({"eval_every": 2.5}, "eval_every=2.5 must be a whole number"),
         ({"batch_size": 2001}, "batch_size=2001 must be from 1 to the 2000 training images"),
+        ({"eval_splits": ("test",)}, r"eval_splits=\('test',\) must be a tuple"),
     ],
 )
 def test_numbers_out_of_range_are_errors(data, arguments, message):
     with pytest.raises(ValueError, match=message):
-        fit_masked(lenet300(seed=0), data, **{"iterations": 1} | arguments)
+        fit_masked(lenet300(seed=0), data, **{"steps": 1} | arguments)
 
 
 def test_other_networks_are_sent_to_fit(data):
     with pytest.raises(ValueError, match=r"model is Conv2d BatchNorm2d .* train other networks"):
-        fit_masked(small_convnet(seed=0), data, iterations=1)
+        fit_masked(small_convnet(seed=0), data, steps=1)
 
 
 def test_no_validation_images_is_an_error(data):
     with pytest.raises(ValueError, match="no validation images"):
-        fit_masked(lenet300(seed=0), replace(data, valid=data.valid[:0]), iterations=1)
+        fit_masked(lenet300(seed=0), replace(data, valid=data.valid[:0]), steps=1)
 
 
 def doubled(data: Data) -> Data:
@@ -251,7 +265,7 @@ def doubled(data: Data) -> Data:
 def test_networks_trained_together_are_those_trained_alone():
     first, second = (doubled(few_images(seed=seed)) for seed in (0, 1))
     datas, seeds = [first, second, first], [3, 4, 3]
-    recipe = {"iterations": 40, "batch_size": 70, "eval_every": 15, "test_curve": True}
+    recipe = {"steps": 40, "batch_size": 70, "eval_every": 15, "eval_splits": ("valid", "test")}
     together = [masked_lenet(rounds, seed).double() for seed, rounds in enumerate((0, 7, 21))]
     start = [snapshot(model) for model in together]
     results = fit_together(together, datas, seeds=seeds, **recipe)
@@ -267,13 +281,13 @@ def test_networks_trained_together_are_those_trained_alone():
 
 
 def test_best_of_networks_trained_together_is_the_own_early_stop(data):
-    recipe = {"iterations": 150, "eval_every": 10, "lr": 0.02}
+    recipe = {"steps": 150, "eval_every": 10, "lr": 0.02}
     together = [masked_lenet(3), masked_lenet(12)]
     results = fit_together(together, [data, data], seeds=[0, 1], **recipe)
     stops = [early_stop(history) for history, _ in results]
     assert stops[0] != stops[1]
     for model, (history, best) in zip(together, results, strict=True):
-        last, lowest = history["valid_loss"].iloc[-1], history["valid_loss"].min()
+        last, lowest = history["loss"].iloc[-1], history["loss"].min()
         assert evaluate(model, data.valid).loss == pytest.approx(last, abs=1e-6)
         assert lowest < last
         weight_rewinding(model, best)
@@ -283,7 +297,7 @@ def test_best_of_networks_trained_together_is_the_own_early_stop(data):
 def test_networks_trained_together_need_data_of_one_size(data):
     models, other = [lenet300(seed=0), lenet300(seed=1)], replace(data, train=data.train[:1000])
     with pytest.raises(ValueError, match=r"splits of 1000 and 2000 images; they must be equal"):
-        fit_together(models, [data, other], seeds=[0, 1], iterations=1)
+        fit_together(models, [data, other], seeds=[0, 1], steps=1)
 
 
 def test_random_masks_keep_as_many_elsewhere():
@@ -355,7 +369,7 @@ def test_densities_are_those_of_the_paper():
 
 
 def test_ticket_starts_from_its_first_weights_and_biases(small_study):
-    initial = snapshot(lenet300(seed=study.draw(0, "init")))
+    initial = snapshot(lenet300(seed=study.seed_for(0, "init")))
     model = study.starting_point("ticket", study.ticket_masks(seed=0, round=2, **WHICH), 0, 2)
     assert all(torch.equal(initial[name], tensor) for name, tensor in snapshot(model).items())
     trained = cache.remember(study.train_ticket, seed=0, round=1, **WHICH)[2]
@@ -403,9 +417,9 @@ def test_random_mask_keeps_the_first_weights(small_study):
 
 
 def test_everything_random_differs_between_trials(small_study):
-    seeds = [study.draw(trial, purpose) for trial in range(5) for purpose in study.PURPOSES]
+    seeds = [study.seed_for(trial, purpose) for trial in range(5) for purpose in tickets.PURPOSES]
     assert len(set(seeds)) == len(seeds)
-    orders = [study.draw(0, "order", rounds) for rounds in range(3)]
+    orders = [study.seed_for(0, "order", rounds) for rounds in range(3)]
     assert len(set(orders)) == 3
     first, second = (snapshot(study.starting_point("ticket", {}, trial, 0)) for trial in (0, 1))
     assert not torch.equal(first["fc1.weight"], second["fc1.weight"])
@@ -437,7 +451,7 @@ def test_early_stop_row_is_the_test_accuracy_of_the_kept_network(small_study, mo
     rows = study.train(
         model, "ticket", 0, 0, 0, iterations=150, dataset="fashion-mnist", device="cpu"
     )
-    data = study.load_data("fashion-mnist", seed=study.draw(0, "split"))
+    data = study.load_data("fashion-mnist", seed=study.seed_for(0, "split"))
     (history, best), early, end = seen[0], rows[0], rows[1]
     assert early["iteration"] == early_stop(history) < 150
     assert early["test_accuracy"] == evaluate(weight_rewinding(kept, best), data.test).accuracy

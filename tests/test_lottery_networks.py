@@ -139,7 +139,7 @@ def test_optimizers_are_those_of_the_paper():
 
 
 def test_ticket_starts_from_the_dense_network_at_the_iteration(small_study):
-    data = study.load_data("fashion-mnist", seed=study.draw(0, "split"))
+    data = study.load_data("fashion-mnist", seed=study.seed_for(0, "split"))
     dense = study.initialized("resnet20", data, seed=0)
     start = snapshot(dense)
     fit(
@@ -148,7 +148,7 @@ def test_ticket_starts_from_the_dense_network_at_the_iteration(small_study):
         steps=3,
         batch_size=128,
         optimizer=torch.optim.SGD(dense.parameters(), 0.1, 0.9, weight_decay=1e-4),
-        seed=study.draw(0, "order", 0),
+        seed=study.seed_for(0, "order", 0),
         progress=False,
     )
     expected = snapshot(dense)
@@ -162,7 +162,7 @@ def test_ticket_starts_from_the_dense_network_at_the_iteration(small_study):
 
 
 def test_reinit_has_the_masks_of_the_ticket_and_starts_over(small_study):
-    data = study.load_data("fashion-mnist", seed=study.draw(0, "split"))
+    data = study.load_data("fashion-mnist", seed=study.seed_for(0, "split"))
     ticket = study.starting_point(data, "ticket", **LAST, **WHICH)
     reinit = study.starting_point(data, "random reinit", **LAST, **WHICH)
     assert all(
@@ -174,7 +174,7 @@ def test_reinit_has_the_masks_of_the_ticket_and_starts_over(small_study):
 
 def test_rewinding_to_0_is_the_initialization(small_study):
     which = WHICH | {"rewind": 0}
-    data = study.load_data("fashion-mnist", seed=study.draw(0, "split"))
+    data = study.load_data("fashion-mnist", seed=study.seed_for(0, "split"))
     ticket = study.starting_point(data, "ticket", **LAST, **which)
     expected = snapshot(study.initialized("resnet20", data, seed=0))
     assert all(torch.equal(tensor, expected[name]) for name, tensor in snapshot(ticket).items())
@@ -206,7 +206,7 @@ def test_accuracy_is_that_of_the_test_images_at_the_lowest_validation_loss(
     assert early["iteration"] == stop < 6
     assert early["valid_loss"] == valid["loss"].min()
     assert early["test_accuracy"] == test["accuracy"][stop]
-    data = study.load_data("fashion-mnist", seed=study.draw(0, "split"))
+    data = study.load_data("fashion-mnist", seed=study.seed_for(0, "split"))
     assert end["test_accuracy"] == test["accuracy"][6] == evaluate(model, data.test).accuracy
 
 

@@ -13,6 +13,7 @@ from prunelab.masks import effective_weight, get_masks
 from prunelab.models import lenet300
 from prunelab.rewinding import snapshot, weight_rewinding
 from prunelab.studies import supermasks as study
+from prunelab.studies import tickets
 from prunelab.training import evaluate
 from tests.test_lottery import few_images
 
@@ -159,7 +160,7 @@ def test_weights_under_the_mask_are_those_of_the_arm(monkeypatch, weights, exper
         if name != experiment or criterion != "large final":
             continue
         model = start_of(monkeypatch, weights, experiment, values=values, pruned=pruned)
-        fresh = snapshot(lenet300(seed=study.draw(0, "reinit", 7)))
+        fresh = snapshot(lenet300(seed=study.seed_for(0, "reinit", 7)))
         for layer, mask in masks.items():
             initial, trained = (state[f"{layer}.weight"] for state in weights)
             weight = effective_weight(model.get_submodule(layer))
@@ -219,7 +220,7 @@ def test_zeros_are_trained_as_masks_are(weights):
         by_hook.get_submodule(name).weight.data.mul_(mask)
     row = study.train_kept(by_hook, masks, few_images(), 4, 40)
     masked = weight_rewinding(lenet300(), weights[0], masks)
-    fit_masked(masked, few_images(), iterations=40, seed=4)
+    fit_masked(masked, few_images(), steps=40, seed=4)
     for name in masks:
         expected = effective_weight(masked.get_submodule(name))
         torch.testing.assert_close(
@@ -234,12 +235,12 @@ def test_masked_training_is_measured_at_its_early_stop(monkeypatch):
     monkeypatch.setattr(study, "LEARNING_RATE", 0.01)
     model, again = lenet300(seed=0), lenet300(seed=0)
     row, last = study.train_masked(model, few_images(), 3, 150)
-    trained = fit_masked(again, few_images(), iterations=150, lr=0.01, seed=3, eval_every=10)
+    trained = fit_masked(again, few_images(), steps=150, lr=0.01, seed=3, eval_every=10)
     assert all(torch.equal(last[name], tensor) for name, tensor in snapshot(again).items())
     weight_rewinding(again, trained.best)
-    history = trained.history.set_index("iteration")
+    history = trained.history.set_index("step")
     assert row["moment"] == "early stop"
-    assert row["iteration"] == history["valid_loss"].idxmin() < 150
+    assert row["iteration"] == history["loss"].idxmin() < 150
     for split in ("valid", "test"):
         assert row[f"{split}_accuracy"] == evaluate(again, getattr(few_images(), split)).accuracy
 
@@ -247,10 +248,10 @@ def test_masked_training_is_measured_at_its_early_stop(monkeypatch):
 def test_masks_come_from_the_last_iteration_of_the_trial(small_study):
     which = {"seed": 1, "iterations": 20, "dataset": "fashion-mnist"}
     initial, trained, rows = study.train_dense(**which)
-    model = lenet300(seed=study.draw(1, "init"))
+    model = lenet300(seed=study.seed_for(1, "init"))
     assert all(torch.equal(initial[name], tensor) for name, tensor in snapshot(model).items())
-    data = few_images(seed=study.draw(1, "split"))
-    fit_masked(model, data, iterations=20, seed=study.draw(1, "order", 0))
+    data = few_images(seed=study.seed_for(1, "split"))
+    fit_masked(model, data, steps=20, seed=study.seed_for(1, "order", 0))
     assert all(torch.equal(trained[name], tensor) for name, tensor in snapshot(model).items())
     assert [row["moment"] for row in rows] == ["early stop", "end"]
     assert rows[1]["test_accuracy"] == evaluate(model, data.test).accuracy
@@ -297,9 +298,11 @@ def test_learned_masks_are_a_mean_over_drawn_masks_of_fixed_weights(monkeypatch,
     def spy(name, iteration, model, data):
         assert torch.equal(model.fc1.weight, model.fc1.weight)  # one mask for all images
         seen.append((snapshot(model), model.fc1.weight.detach().clone()))
-        return {"moment": name, "iteration": iteration, **study.accuracies(model, data, "test")} | {
-            "valid_accuracy": len(seen)
-        }
+        return {
+            "moment": name,
+            "iteration": iteration,
+            **study.accuracies(model, data, ("test",)),
+        } | {"valid_accuracy": len(seen)}
 
     monkeypatch.setattr(study, "moment", spy)
     monkeypatch.setattr(study, "SAMPLES", 3)
@@ -368,8 +371,8 @@ def test_rounds_keep_what_the_paper_of_tickets_keeps():
 
 
 def test_everything_random_differs_between_trials():
-    seeds = [study.draw(trial, purpose) for trial in range(5) for purpose in study.PURPOSES]
-    seeds += [study.draw(0, "order", rounds) for rounds in range(1, 4)]
+    seeds = [study.seed_for(trial, purpose) for trial in range(5) for purpose in tickets.PURPOSES]
+    seeds += [study.seed_for(0, "order", rounds) for rounds in range(1, 4)]
     assert len(set(seeds)) == len(seeds)
 
 

@@ -15,7 +15,7 @@ from prunelab.rewinding import State, snapshot, weight_rewinding
 from prunelab.training import Evaluation, shuffled_batches
 
 SPARSE_DENSITY = 0.15
-"""Up to here a sparse first layer makes the iterations of LeNet-300-100 faster on a CPU."""
+"""Up to here a sparse first layer makes the steps of LeNet-300-100 faster on a CPU."""
 
 
 class Trained(NamedTuple):
@@ -29,12 +29,12 @@ def fit_masked(
     model: nn.Sequential,
     data: Data,
     *,
-    iterations: int,
+    steps: int,
     batch_size: int = 60,
     lr: float = 1.2e-3,
     seed: int = 0,
     eval_every: int = 100,
-    test_curve: bool = False,
+    eval_splits: tuple[str, ...] = ("valid",),
 ) -> Trained:
     """Train a masked fully connected network in place with Adam, cross-entropy (0.1) and ReLU.
 
@@ -44,55 +44,43 @@ def fit_masked(
 
     Args:
         model: linear layers with ReLU in between, such as `lenet300()`; it is left with the
-            weights of the last iteration, in the device it was.
-        data: what `load_data` returns.
-        iterations: steps of one batch.
-        batch_size: images a step; the last batch of an epoch may be smaller.
+            weights of the last step, in the device it was.
+        data, steps, batch_size, seed: as in `fit`.
         lr: Adam's learning rate, constant. Its moments start at zero in every call.
-        seed: draws the order of the images, anew in every epoch, as `fit` does.
-        eval_every: iterations between evaluations; there is always one before the first
-            iteration and one after the last.
-        test_curve: evaluate on the test images as often as on the validation images. It has no
-            influence on training nor on what is kept.
+        eval_every: steps between evaluations; there is always one before the first step and one
+            after the last.
+        eval_splits: which of "train", "valid" and "test" to evaluate. "valid" has to be one of
+            them; the others have no influence on training nor on what is kept.
 
     Returns:
-        `.history`, one row an evaluation: `iteration`, `valid_loss`, `valid_accuracy` and, with
-        `test_curve`, `test_accuracy`; and `.best`, a state for `weight_rewinding`.
+        `.history`, one row an evaluation and split: `step`, `split`, `loss` and `accuracy`, as
+        `fit` says them; and `.best`, a state for `weight_rewinding`.
 
     Raises:
-        ValueError: another kind of network, a number out of range, no validation images, a loss
-            that is not finite.
+        ValueError: another kind of network, a number out of range, no validation images, splits
+            without "valid".
 
     Source: Frankle & Carbin (2019), arXiv:1803.03635, figure 2.
     """
-    for name, value in {"iterations": iterations, "eval_every": eval_every}.items():
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
-    if not isinstance(batch_size, int) or not 1 <= batch_size <= len(data.train):
-        raise ValueError(
-            f"batch_size={batch_size!r} must be from 1 to the {len(data.train)} training images"
-        )
-    if len(data.valid) == 0:
-        raise ValueError("data has no validation images to stop by; load_data(valid=5000) has")
+    check_arguments(data, steps, batch_size, eval_every, eval_splits)
     network = MaskedMLP(model)
-    train, valid = network.reduced(data.train), network.reduced(data.valid)
-    test = network.reduced(data.test) if test_curve else None
+    train = network.reduced(data.train)
+    splits = {name: network.reduced(getattr(data, name)) for name in eval_splits}
     targets = F.one_hot(train.y, network.weights[-1].shape[0]).to(train.x.dtype)
     optimizer = _Adam(network.parameters, lr)
     batches = shuffled_batches(len(train), batch_size, seed, train.x.device)
 
     history: list[dict] = []
     lowest, best = float("inf"), network.parameters.clone()
-    for iteration in range(iterations + 1):
-        if iteration % eval_every == 0 or iteration == iterations:
-            loss, accuracy = network.evaluate(valid)
-            row = {"iteration": iteration, "valid_loss": loss, "valid_accuracy": accuracy}
-            if test is not None:
-                row["test_accuracy"] = network.evaluate(test).accuracy
-            history.append(row)
-            if loss < lowest:
-                lowest, best = loss, network.parameters.clone()
-        if iteration < iterations:
+    for step in range(steps + 1):
+        if step % eval_every == 0 or step == steps:
+            found = {name: network.evaluate(split) for name, split in splits.items()}
+            history += [
+                {"step": step, "split": name, **result._asdict()} for name, result in found.items()
+            ]
+            if found["valid"].loss < lowest:
+                lowest, best = found["valid"].loss, network.parameters.clone()
+        if step < steps:
             index = next(batches)
             network.differentiate(train.x.index_select(0, index), targets.index_select(0, index))
             optimizer.step()
@@ -102,6 +90,30 @@ def fit_masked(
     network.parameters.copy_(last)
     network.write_to(model)
     return Trained(pd.DataFrame(history), best_state)
+
+
+def check_arguments(
+    data: Data, steps: int, batch_size: int, eval_every: int, eval_splits: tuple[str, ...]
+) -> None:
+    """Refuse what `fit_masked` and `fit_together` cannot do, before anything is changed."""
+    for name, value in {"steps": steps, "eval_every": eval_every}.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
+    if not isinstance(batch_size, int) or not 1 <= batch_size <= len(data.train):
+        raise ValueError(
+            f"batch_size={batch_size!r} must be from 1 to the {len(data.train)} training images"
+        )
+    unknown = set(eval_splits) - {"train", "valid", "test"}
+    if isinstance(eval_splits, str) or unknown or "valid" not in eval_splits:
+        raise ValueError(
+            f'eval_splits={eval_splits!r} must be a tuple of "train", "valid" and "test", with '
+            '"valid": the lowest validation loss says which weights are kept'
+        )
+    for name in eval_splits:
+        if len(getattr(data, name)) == 0:
+            raise ValueError(
+                f"data has no {name} images; load_data(valid=5000) sets images for validation aside"
+            )
 
 
 class MaskedMLP:
@@ -132,11 +144,11 @@ class MaskedMLP:
     """
 
     def __init__(self, model: nn.Sequential):
-        self.layers = _linear_layers(model)
-        self.alive = living_units([kept_weights(layer) for layer in self.layers])
-        masks = [self._block(kept_weights(layer), i) for i, layer in enumerate(self.layers)]
-        weights = [self._block(effective_weight(layer), i) for i, layer in enumerate(self.layers)]
-        biases = [layer.bias.detach()[self.alive[i + 1]] for i, layer in enumerate(self.layers)]
+        layers = linear_layers(model)
+        self.alive = living_units([kept_weights(layer) for layer in layers])
+        masks = [self._block(kept_weights(layer), i) for i, layer in enumerate(layers)]
+        weights = [self._block(effective_weight(layer), i) for i, layer in enumerate(layers)]
+        biases = [layer.bias.detach()[self.alive[i + 1]] for i, layer in enumerate(layers)]
         stored_masks = list(masks)
         is_sparse = _is_faster_sparse(masks[0])
         if is_sparse:
@@ -258,7 +270,8 @@ def living_units(masks: list[Tensor]) -> list[Tensor]:
     return alive
 
 
-def _linear_layers(model: nn.Module) -> list[nn.Linear]:
+def linear_layers(model: nn.Module) -> list[nn.Linear]:
+    """The layers of a network of linear layers with ReLU in between; an error for any other."""
     kinds = [type(module) for module in model.children() if not isinstance(module, nn.Flatten)]
     expected = [nn.Linear, nn.ReLU] * (len(kinds) // 2) + [nn.Linear]
     if kinds != expected or any(layer.bias is None for layer in prunable_layers(model).values()):

@@ -5,17 +5,14 @@ import copy
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.nn import functional as F
 
 from prunelab.data import Data, Split
-from prunelab.engines.masked_mlp import (
-    Trained,
-    _linear_layers,
-)
-from prunelab.masks import effective_weight, kept_weights, make_pruning_permanent, prunable_layers
+from prunelab.engines.masked_mlp import Trained, check_arguments, linear_layers
+from prunelab.masks import kept_weights, prunable_layers, set_mask
 from prunelab.rewinding import State, snapshot, weight_rewinding
-from prunelab.training import Evaluation, shuffled_batches
+from prunelab.training import shuffled_batches
 
 
 def fit_together(
@@ -23,117 +20,90 @@ def fit_together(
     datas: list[Data],
     *,
     seeds: list[int],
-    iterations: int,
+    steps: int,
     batch_size: int = 60,
     lr: float = 1.2e-3,
     eval_every: int = 100,
-    test_curve: bool = False,
+    eval_splits: tuple[str, ...] = ("valid",),
 ) -> list[Trained]:
     """Train masked networks of one architecture in place, all of them as one computation.
 
     Each is trained as `fit_masked` would train it alone, up to rounding. It is meant for an
-    accelerator, which one small network does not fill; on a CPU it saves nothing.
+    accelerator, which one small network does not fill. What was tested: on a CPU, that the results
+    are those of `fit_masked`; there it saves nothing. It has not been run on an accelerator, so
+    nothing is known of its speed there.
 
     Args:
         models: networks as `fit_masked` takes them, on one device; their masks may differ.
         datas: the data of each, all of the same sizes. Networks that are given the same object
             share its images on the device.
         seeds: the seed of each.
-        iterations, batch_size, lr, eval_every, test_curve: those of all, as in `fit_masked`.
+        steps, batch_size, lr, eval_every, eval_splits: those of all, as in `fit_masked`.
 
     Returns:
         What `fit_masked` returns, for each.
 
     Raises:
-        ValueError: another kind of network, or splits of different sizes.
+        ValueError: as `fit_masked`; splits of different sizes.
     """
-    stack = _Stack(models)
-    train = _Pool([data.train for data in datas], stack.device)
-    splits = {"valid": _Pool([data.valid for data in datas], stack.device)}
-    if test_curve:
-        splits["test"] = _Pool([data.test for data in datas], stack.device)
-    batches = [shuffled_batches(train.size, batch_size, seed, stack.device) for seed in seeds]
-    optimizer = torch.optim.Adam(list(stack.parameters.values()), lr, fused=True)
+    for data in datas:
+        check_arguments(data, steps, batch_size, eval_every, eval_splits)
+    network = _masked_copy(models[0])
+    parameters, masks = stack_module_state([_masked_copy(model) for model in models])
 
-    history: dict[int, list[Tensor]] = {}  # read at the end: training does not wait for the device
-    lowest = torch.full([len(models)], torch.inf, dtype=torch.double, device=stack.device)
-    best = stack.parameters
-    for iteration in range(iterations + 1):
-        if iteration % eval_every == 0 or iteration == iterations:
-            measured = {name: stack.evaluate(split) for name, split in splits.items()}
-            loss = measured["valid"].loss
-            history[iteration] = [loss, *(found.accuracy for found in measured.values())]
-            better = loss < lowest
-            lowest, best = torch.where(better, loss, lowest), stack.where(better, best)
-        if iteration < iterations:
-            stack.differentiate(train[torch.stack([next(own) for own in batches])])
+    def outputs(parameters: State, masks: State, x: Tensor) -> Tensor:
+        return functional_call(network, (parameters, masks), (x,))
+
+    def loss(parameters: State, masks: State, x: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(outputs(parameters, masks, x), y)
+
+    all_outputs, gradients = vmap(outputs), vmap(grad(loss))
+    device = next(iter(masks.values())).device
+    train = _Pool([data.train for data in datas], device)
+    pools = {name: _Pool([getattr(data, name) for data in datas], device) for name in eval_splits}
+    batches = [shuffled_batches(train.size, batch_size, seed, device) for seed in seeds]
+    optimizer = torch.optim.Adam(list(parameters.values()), lr, fused=True)
+
+    histories: list[list[dict]] = [[] for _ in models]
+    lowest, best = (
+        [float("inf")] * len(models),
+        [_network(parameters, i) for i in range(len(models))],
+    )
+    for step in range(steps + 1):
+        if step % eval_every == 0 or step == steps:
+            for name, pool in pools.items():
+                for i, found in enumerate(
+                    pool.evaluate(lambda x: all_outputs(parameters, masks, x))
+                ):
+                    histories[i].append({"step": step, "split": name, **found})
+                    if name == "valid" and found["loss"] < lowest[i]:
+                        lowest[i], best[i] = found["loss"], _network(parameters, i)
+        if step < steps:
+            batch = train[torch.stack([next(own) for own in batches])]
+            for name, gradient in gradients(parameters, masks, batch.x, batch.y).items():
+                parameters[name].grad = gradient
             optimizer.step()
 
-    table = torch.stack([torch.stack(row) for row in history.values()]).cpu()
-    columns = ["valid_loss", *(f"{name}_accuracy" for name in splits)]
     trained = []
     for i, model in enumerate(models):
-        rows = pd.DataFrame(table[:, :, i].numpy(), columns=columns)
-        rows.insert(0, "iteration", list(history))
-        trained.append(Trained(rows, stack.state(model, best, i)))
-        weight_rewinding(model, stack.state(model, stack.parameters, i))
+        state = snapshot(weight_rewinding(model, best[i]))
+        weight_rewinding(model, _network(parameters, i))
+        trained.append(Trained(pd.DataFrame(histories[i]), state))
     return trained
 
 
-class _Stack:
-    """The weights and biases of networks of one architecture, in one tensor `[R, ...]` a name."""
+def _masked_copy(model: nn.Sequential) -> nn.Sequential:
+    """A copy with a mask on every layer, so that all networks have tensors of the same names."""
+    linear_layers(model)
+    masked = copy.deepcopy(model)
+    for layer in prunable_layers(masked).values():
+        set_mask(layer, kept_weights(layer))
+    return masked
 
-    def __init__(self, models: list[nn.Sequential]):
-        layers = [_linear_layers(model) for model in models]
-        self.parameters, self.masks = {}, {}
-        for name, same in zip(prunable_layers(models[0]), zip(*layers, strict=True), strict=True):
-            weight, bias = f"{name}.weight", f"{name}.bias"
-            self.parameters[weight] = torch.stack([effective_weight(layer) for layer in same])
-            self.parameters[bias] = torch.stack([layer.bias.detach() for layer in same])
-            self.masks[weight] = torch.stack([kept_weights(layer) for layer in same])
-            self.masks[bias] = torch.ones_like(self.parameters[bias], dtype=torch.bool)
-        self.device = self.parameters[bias].device
-        plain = make_pruning_permanent(copy.deepcopy(models[0]))
 
-        def outputs(parameters, x):
-            return functional_call(plain, parameters, (x,))
-
-        def loss(parameters, x, y):
-            return F.cross_entropy(outputs(parameters, x), y)
-
-        self._outputs, self._gradients = vmap(outputs), vmap(grad(loss))
-
-    def differentiate(self, batch: Split) -> None:
-        """Set the gradient of every network on a batch of its own."""
-        gradients = self._gradients(self.parameters, batch.x, batch.y)
-        for name, tensor in self.parameters.items():
-            tensor.grad = gradients[name].mul_(self.masks[name])
-
-    @torch.no_grad()
-    def evaluate(self, pool: "_Pool", batch_size: int = 1000) -> Evaluation:
-        """Mean cross-entropy and accuracy `[R]` on a split, as `training.evaluate`."""
-        losses, correct = [], []
-        for index in torch.arange(pool.size, device=self.device).split(batch_size):
-            part = pool[index]
-            outputs = self._outputs(self.parameters, part.x)
-            loss = F.cross_entropy(outputs.double().mT, part.y, reduction="none")
-            losses.append(loss)
-            correct.append(outputs.argmax(dim=2) == part.y)
-        return Evaluation(*(torch.cat(parts, 1).double().mean(1) for parts in (losses, correct)))
-
-    def where(self, chosen: Tensor, others: State) -> State:
-        """A copy of the weights and biases of the chosen networks, and those of the others."""
-        return {
-            name: torch.where(chosen.view(-1, *[1] * (tensor.ndim - 1)), tensor, others[name])
-            for name, tensor in self.parameters.items()
-        }
-
-    def state(self, model: nn.Sequential, parameters: State, i: int) -> State:
-        """Network i as a state for `weight_rewinding`, with the model's own masked weights."""
-        return {
-            name: torch.where(self.masks[name][i], parameters[name][i], tensor)
-            for name, tensor in snapshot(model).items()
-        }
+def _network(parameters: State, i: int) -> State:
+    """The weights and biases of one of the networks, as a state for `weight_rewinding`."""
+    return {name.removesuffix("_orig"): p[i].detach().clone() for name, p in parameters.items()}
 
 
 class _Pool:
@@ -153,3 +123,15 @@ class _Pool:
     def __getitem__(self, index: Tensor) -> Split:
         """Images of every split, `[R, B, ...]`, from the indices of all `[B]` or each `[R, B]`."""
         return self.images[self.starts + index]
+
+    @torch.no_grad()
+    def evaluate(self, outputs, batch_size: int = 1000) -> list[dict[str, float]]:
+        """Loss and accuracy of each network on its split, as `training.evaluate` says them."""
+        losses, correct = [], []
+        for index in torch.arange(self.size, device=self.starts.device).split(batch_size):
+            batch = self[index]
+            scores = outputs(batch.x)
+            losses.append(F.cross_entropy(scores.double().mT, batch.y, reduction="none"))
+            correct.append((scores.argmax(dim=2) == batch.y).double())
+        means = [torch.cat(parts, dim=1).mean(dim=1).tolist() for parts in (losses, correct)]
+        return [{"loss": loss, "accuracy": share} for loss, share in zip(*means, strict=True)]

@@ -23,7 +23,8 @@ from prunelab.masks import get_masks, prunable_layers
 from prunelab.models import NETWORKS
 from prunelab.pruning import apply_global_pruning
 from prunelab.rewinding import State, reinitialize, snapshot, weight_rewinding
-from prunelab.studies.lottery_tickets import EVALUATE_EVERY, as_kind, density, draw, row_at
+from prunelab.studies.shared import SPLITS
+from prunelab.studies.tickets import EVALUATE_EVERY, as_kind, curve, density_of, row_at, seed_for
 from prunelab.training import fit
 
 
@@ -46,7 +47,6 @@ RECIPES = {
 """Adam for the convolutional networks, SGD with momentum 0.9 for ResNet-20. Frankle et al. (2020)
 found its tickets stable if rewound to iteration 500, after 0.8 % of a longer training."""
 FC_RATE, OUTPUT_RATE = 0.2, 0.1
-SPLITS = ("valid", "test")
 MILESTONES, WEIGHT_DECAY = (20 / 30, 25 / 30), 1e-4
 """ResNet-20's learning rate falls tenfold after these shares of the iterations."""
 
@@ -144,16 +144,17 @@ def train(
     A ticket and its random mask go on from the iteration rewound to, with the learning rate of
     that time; the dense network and a random reinitialization start from iteration 0.
     """
-    data = load_data(which["dataset"], seed=draw(seed, "split"))
+    data = load_data(which["dataset"], seed=seed_for(seed, "split"))
     model = starting_point(data, kind, replicate, network, seed, round, **which)
     first = 0 if round == 0 or kind == "random reinit" else which["rewind"]
     history = fit_between(
-        model, data, network, first, which["iterations"], draw(seed, "order", round), **which
+        model, data, network, first, which["iterations"], seed_for(seed, "order", round), **which
     )
-    run = {"network": network, "kind": kind, "round": round, "seed": seed, "replicate": replicate}
-    run |= {"rewind": which["rewind"], "density": density(model)}
-    moments = {"early stop": early_stop(history), "end": which["iterations"]}
-    rows = [{**run, "moment": name, **row_at(history, when)} for name, when in moments.items()]
+    setting = {"network": network, "kind": kind, "round": round, "seed": seed}
+    setting |= {"replicate": replicate, "rewind": which["rewind"], "density": density_of(model)}
+    moments = {"early stop": first + early_stop(history), "end": which["iterations"]}
+    table = curve(history, first)
+    rows = [{**setting, "moment": name, **row_at(table, when)} for name, when in moments.items()]
     return rows, model.cpu()
 
 
@@ -171,10 +172,10 @@ def starting_point(
 
 def early_weights(network: str, seed: int, dataset: str, rewind: int, **which) -> State:
     """The weights and buffers of the dense network at the iteration to rewind to."""
-    data = load_data(dataset, seed=draw(seed, "split"))
+    data = load_data(dataset, seed=seed_for(seed, "split"))
     model = initialized(network, data, seed)
     if rewind > 0:
-        fit_between(model, data, network, 0, rewind, draw(seed, "order", 0), **which)
+        fit_between(model, data, network, 0, rewind, seed_for(seed, "order", 0), **which)
     return snapshot(model.cpu())
 
 
@@ -182,7 +183,7 @@ def initialized(network: str, data: Data, seed: int) -> nn.Module:
     """The dense network with Gaussian Glorot weights, ResNet-20 too, as in the paper."""
     model = NETWORKS[network](data.train.x.shape[1:], len(data.classes), seed=0)
     model.initialize_weight = nn.init.xavier_normal_
-    return reinitialize(model, draw(seed, "init"))
+    return reinitialize(model, seed_for(seed, "init"))
 
 
 def fit_between(
@@ -196,9 +197,9 @@ def fit_between(
     device: str,
     **rest,
 ) -> pd.DataFrame:
-    """Train in place from one iteration of the recipe to another; a row an evaluation."""
+    """Train in place from one iteration of the recipe to another: what `fit` returns."""
     optimizer, scheduler = schedule(model.to(device), network, first, iterations)
-    history = fit(
+    return fit(
         model,
         data,
         steps=last - first,
@@ -210,15 +211,6 @@ def fit_between(
         eval_splits=SPLITS,
         device=device,
         progress=False,
-    )
-    valid, test = (history[history["split"] == split].set_index("step") for split in SPLITS)
-    return pd.DataFrame(
-        {
-            "iteration": valid.index + first,
-            "valid_loss": valid["loss"],
-            "valid_accuracy": valid["accuracy"],
-            "test_accuracy": test["accuracy"],
-        }
     )
 
 

@@ -13,28 +13,35 @@ computation, once, by the first that needs it: there `--jobs` must be 1.
 from collections.abc import Iterator
 from functools import cache
 
-import numpy as np
 from torch import nn
 
 from prunelab.data import Data, load_data
 from prunelab.engines.masked_mlp import Trained, fit_masked
 from prunelab.engines.together import fit_together
 from prunelab.lab.cache import remember
-from prunelab.lottery import early_stop, prune_round, random_masks
-from prunelab.masks import get_masks, kept_weights, prunable_layers
+from prunelab.lottery import early_stop, prune_round
+from prunelab.masks import get_masks
 from prunelab.models import lenet300
-from prunelab.rewinding import State, reinitialize, snapshot, weight_rewinding
-from prunelab.training import evaluate
+from prunelab.rewinding import State, snapshot, weight_rewinding
+from prunelab.studies.shared import accuracies
+from prunelab.studies.tickets import (
+    BATCH_SIZE,
+    EVALUATE_EVERY,
+    LEARNING_RATE,
+    RATES,
+    as_kind,
+    curve,
+    density_of,
+    row_at,
+    seed_for,
+    weights_left,
+)
 
-RATES = {"fc1": 0.2, "fc2": 0.2, "fc3": 0.1}
-LEARNING_RATE, BATCH_SIZE = 1.2e-3, 60
-EVALUATE_EVERY = 100
 ONE_SHOT_ROUNDS = (1, 3, 5, 7, 9, 12, 15, 18, 21)
 """One-shot pruning is measured at the densities of these rounds."""
 CURVE_ROUNDS = (0, 3, 7, 12, 15, 18)
 """Figure 3: 100, 51.3, 21.1, 7.0, 3.6 and 1.9 % of the weights kept."""
 WITH_CURVE = ("ticket", "random reinit")
-PURPOSES = ("split", "init", "order", "reinit", "mask")
 
 
 SCALES = {
@@ -98,15 +105,7 @@ def describe(kind: str, round: int, seed: int, **rest) -> str:
 @cache
 def density_after(rounds: int) -> float:
     """The share of the weights kept after a number of rounds, by equation (11.1)."""
-    model = lenet300()
-    kept = total = 0
-    for name, layer in prunable_layers(model).items():
-        left = layer.weight.numel()
-        total += left
-        for _ in range(rounds):
-            left -= round(RATES[name] * left)
-        kept += left
-    return kept / total
+    return sum(weights_left(rounds).values()) / sum(weights_left(0).values())
 
 
 def measure(kind: str, replicate: int, seed: int, **which) -> list[dict]:
@@ -139,7 +138,7 @@ def train_round(
         winning tickets, by trial.
     """
     which = {"round": round, "iterations": iterations, "dataset": dataset, "device": device}
-    own_data = [load_data(dataset, seed=draw(seed, "split")) for seed in range(trials)]
+    own_data = [load_data(dataset, seed=seed_for(seed, "split")) for seed in range(trials)]
     runs = [(*run, seed) for run in _kinds(round, reinits) for seed in range(trials)]
     models = [
         untrained(kind, replicate, seed=seed, trials=trials, reinits=reinits, **which).to(device)
@@ -148,11 +147,11 @@ def train_round(
     trained = fit_together(
         models,
         [own_data[seed] for *_, seed in runs],
-        seeds=[draw(seed, "order", round) for *_, seed in runs],
-        **_recipe(iterations, test_curve=round in CURVE_ROUNDS),
+        seeds=[seed_for(seed, "order", round) for *_, seed in runs],
+        **_recipe(iterations, round in CURVE_ROUNDS),
     )
     rows = {
-        run: measured(model, own_data[run[-1]], result, round, *run)
+        run: rows_of(model, own_data[run[-1]], result, round, *run)
         for run, model, result in zip(runs, models, trained, strict=True)
     }
     tickets = {
@@ -194,19 +193,7 @@ def pruned_masks(times: int, **which) -> State:
 
 def starting_point(kind: str, masks: State, seed: int, round: int, replicate: int = 0) -> nn.Module:
     """The network of a kind before it is trained."""
-    return as_kind(lenet300(seed=draw(seed, "init")), kind, masks, seed, round, replicate)
-
-
-def as_kind(
-    model: nn.Module, kind: str, masks: State, seed: int, round: int, replicate: int
-) -> nn.Module:
-    """Make a network the ticket of the masks, or a control with as many weights, in place."""
-    if kind == "random mask":
-        masks = random_masks(masks, draw(seed, "mask", round))
-    weight_rewinding(model, snapshot(model), masks)
-    if kind.endswith("reinit"):
-        reinitialize(model, draw(seed, "reinit", round, replicate))
-    return model
+    return as_kind(lenet300(seed=seed_for(seed, "init")), kind, masks, seed, round, replicate)
 
 
 def train(
@@ -220,23 +207,23 @@ def train(
     device: str,
 ) -> list[dict]:
     """Train a network in place to the end and measure it: at its early stop, and at the end."""
-    data = load_data(dataset, seed=draw(seed, "split"))
-    recipe = _recipe(iterations, test_curve=has_curve(kind, round))
-    trained = fit_masked(model.to(device), data, seed=draw(seed, "order", round), **recipe)
-    return measured(model, data, trained, round, kind, replicate, seed)
+    data = load_data(dataset, seed=seed_for(seed, "split"))
+    recipe = _recipe(iterations, has_curve(kind, round))
+    trained = fit_masked(model.to(device), data, seed=seed_for(seed, "order", round), **recipe)
+    return rows_of(model, data, trained, round, kind, replicate, seed)
 
 
-def _recipe(iterations: int, test_curve: bool) -> dict:
+def _recipe(iterations: int, with_curve: bool) -> dict:
     return {
-        "iterations": iterations,
+        "steps": iterations,
         "batch_size": BATCH_SIZE,
         "lr": LEARNING_RATE,
         "eval_every": EVALUATE_EVERY,
-        "test_curve": test_curve,
+        "eval_splits": ("valid", "test") if with_curve else ("valid",),
     }
 
 
-def measured(
+def rows_of(
     model: nn.Module,
     data: Data,
     trained: Trained,
@@ -247,42 +234,22 @@ def measured(
 ) -> list[dict]:
     """The rows of a network at the end of its training; it is left on the CPU."""
     history, best = trained
-    stop = early_stop(history)
     end = snapshot(model)
-    at_end = accuracies(model, data, "test", "train")
-    at_stop = accuracies(weight_rewinding(model, best), data, "test")
+    at_end = accuracies(model, data, ("test", "train"))
+    at_stop = accuracies(weight_rewinding(model, best), data, ("test",))
     weight_rewinding(model, end).cpu()
 
-    run = {"kind": kind, "round": round, "seed": seed, "replicate": replicate}
-    run["density"] = density(model)
+    setting = {"kind": kind, "round": round, "seed": seed, "replicate": replicate}
+    setting["density"] = density_of(model)
+    table, stop, last = curve(history), early_stop(history), history["step"].max()
     rows = [
-        {**run, "moment": "early stop", **row_at(history, stop), **at_stop},
-        {**run, "moment": "end", **row_at(history, history["iteration"].max()), **at_end},
+        {**setting, "moment": "early stop", **row_at(table, stop), **at_stop},
+        {**setting, "moment": "end", **row_at(table, last), **at_end},
     ]
     if has_curve(kind, round):
-        rows += [{**run, "moment": "curve", **row} for row in history.to_dict("records")]
+        rows += [{**setting, "moment": "curve", **row} for row in table.to_dict("records")]
     return rows
 
 
 def has_curve(kind: str, round: int) -> bool:
     return kind in WITH_CURVE and round in CURVE_ROUNDS
-
-
-def accuracies(model: nn.Module, data: Data, *splits: str) -> dict[str, float]:
-    return {f"{split}_accuracy": evaluate(model, getattr(data, split)).accuracy for split in splits}
-
-
-def density(model: nn.Module) -> float:
-    """Weights kept / weights, biases not counted."""
-    kept = [kept_weights(layer) for layer in prunable_layers(model).values()]
-    return sum(mask.sum().item() for mask in kept) / sum(mask.numel() for mask in kept)
-
-
-def draw(seed: int, purpose: str, *which: int) -> int:
-    """A seed of its own for everything random in a trial."""
-    key = [seed, PURPOSES.index(purpose), *which]
-    return int(np.random.SeedSequence(key).generate_state(1)[0])
-
-
-def row_at(history, iteration: int) -> dict:
-    return history[history["iteration"] == iteration].to_dict("records")[0]

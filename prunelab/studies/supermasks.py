@@ -15,7 +15,6 @@ of iterations; biases start at zero. The experiments:
   authors use SGD and, for MNIST, 2,000 epochs; here it is Adam.
 """
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -24,17 +23,19 @@ from prunelab.data import Data, load_data
 from prunelab.engines.masked_mlp import fit_masked
 from prunelab.lab.cache import remember
 from prunelab.lottery import early_stop, random_masks, supermask
-from prunelab.masks import kept_weights, prunable_layers
+from prunelab.masks import kept_weights
 from prunelab.models import lenet300
 from prunelab.rewinding import State, snapshot, weight_rewinding
-from prunelab.studies.lottery_tickets import (
+from prunelab.studies.shared import accuracies, retrain
+from prunelab.studies.tickets import (
     BATCH_SIZE,
     EVALUATE_EVERY,
     LEARNING_RATE,
     RATES,
-    accuracies,
+    density,
+    seed_for,
+    weights_left,
 )
-from prunelab.training import fit
 
 ROUNDS = {
     "masks": (0, 1, 2, 3, 5, 7, 9, 12, 15, 18),
@@ -77,7 +78,6 @@ ARMS = {
 MASK_LEARNING_RATES = (0.03, 0.1, 0.3)
 """Adam's, in "learned masks", which are measured with each."""
 SAMPLES = 10
-PURPOSES = ("split", "init", "order", "reinit", "mask", "sample")
 
 
 SCALES = {"quick": {"seeds": 2, "iterations": 200}}
@@ -134,7 +134,7 @@ def measure(experiment: str, seed: int, iterations: int, dataset: str, **arm) ->
         train_dense, seed=seed, iterations=iterations, dataset=dataset
     )
     if experiment != "dense":
-        data = load_data(dataset, seed=draw(seed, "split"))
+        data = load_data(dataset, seed=seed_for(seed, "split"))
         if experiment == "learned masks":
             rate = arm["mask_learning_rate"]
             rows = [learned_masks(arm["values"], rate, initial, data, seed, iterations)]
@@ -148,10 +148,10 @@ def measure(experiment: str, seed: int, iterations: int, dataset: str, **arm) ->
 
 def train_dense(seed: int, iterations: int, dataset: str) -> tuple[State, State, list[dict]]:
     """A trial's dense network: its weights before and after training, and its rows."""
-    data = load_data(dataset, seed=draw(seed, "split"))
-    model = lenet300(seed=draw(seed, "init"))
+    data = load_data(dataset, seed=seed_for(seed, "split"))
+    model = lenet300(seed=seed_for(seed, "init"))
     initial = snapshot(model)
-    early, trained = train_masked(model, data, draw(seed, "order", 0), iterations)
+    early, trained = train_masked(model, data, seed_for(seed, "order", 0), iterations)
     end = moment("end", iterations, weight_rewinding(model, trained), data)
     return initial, trained, [{"density": 1.0, **row} for row in (early, end)]
 
@@ -169,8 +169,8 @@ def measure_at(
     pruned: str,
 ) -> dict:
     """The row of an arm at the density of a round."""
-    masks = masks_after(round, initial, trained, criterion, draw(seed, "mask", round))
-    fresh = snapshot(lenet300(seed=draw(seed, "reinit", round)))
+    masks = masks_after(round, initial, trained, criterion, seed_for(seed, "mask", round))
+    fresh = snapshot(lenet300(seed=seed_for(seed, "reinit", round)))
     start = dict(initial)
     for name, mask in masks.items():
         weight = f"{name}.weight"
@@ -180,7 +180,7 @@ def measure_at(
             pruned_values(pruned, initial[weight], trained[weight]),
         )
     model = weight_rewinding(lenet300(), start, {} if experiment == "zeros" else masks)
-    order = draw(seed, "order", round)
+    order = seed_for(seed, "order", round)
     if experiment == "masks":
         row = moment("start", 0, model, data)
     elif experiment == "signs":
@@ -195,14 +195,6 @@ def masks_after(round: int, initial: State, trained: State, criterion: str, seed
     if criterion == "random":
         return random_masks(masks_after(round, initial, trained, "large final", seed), seed)
     return supermask(initial, trained, weights_left(round), criterion)
-
-
-def weights_left(rounds: int) -> dict[str, int]:
-    """Weights of each layer after a number of rounds of equation (11.1)."""
-    left = {name: layer.weight.numel() for name, layer in prunable_layers(lenet300()).items()}
-    for _ in range(rounds):
-        left = {name: count - round(RATES[name] * count) for name, count in left.items()}
-    return left
 
 
 def kept_values(values: str, initial: Tensor, fresh: Tensor) -> Tensor:
@@ -238,7 +230,7 @@ def train_masked(
     history, best = fit_masked(
         model,
         data,
-        iterations=iterations,
+        steps=iterations,
         batch_size=BATCH_SIZE,
         lr=LEARNING_RATE,
         seed=order,
@@ -290,10 +282,10 @@ def learned_masks(
         layer.weight.copy_(kept_values(kind, layer.weight, layer.weight))
         mask = DrawnMask(layer.weight, rescaled=kind != values)
         parametrize.register_parametrization(layer, "weight", mask)
-    fit_to_the_end(model, data, learning_rate, draw(seed, "order", 0), iterations)
+    fit_to_the_end(model, data, learning_rate, seed_for(seed, "order", 0), iterations)
     rows = []
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(draw(seed, "sample"))
+        torch.default_generator.manual_seed(seed_for(seed, "sample"))
         for _ in range(SAMPLES):
             with parametrize.cached():  # one mask for all images
                 row = moment("end", iterations, model, data)
@@ -306,29 +298,9 @@ def learned_masks(
 def fit_to_the_end(
     model: nn.Module, data: Data, learning_rate: float, order: int, iterations: int
 ) -> None:
-    fit(
-        model,
-        data,
-        steps=iterations,
-        batch_size=BATCH_SIZE,
-        optimizer=lambda parameters: torch.optim.Adam(parameters, learning_rate, fused=True),
-        seed=order,
-        eval_splits=(),
-        device="cpu",
-        progress=False,
-    )
+    adam = torch.optim.Adam(model.parameters(), learning_rate, fused=True)
+    retrain(model, data, (adam, None), iterations, order, batch_size=BATCH_SIZE, device="cpu")
 
 
 def moment(name: str, iteration: int, model: nn.Module, data: Data) -> dict:
-    return {"moment": name, "iteration": iteration, **accuracies(model, data, "valid", "test")}
-
-
-def density(masks: State) -> float:
-    """Weights kept / weights, biases not counted."""
-    return sum(m.sum().item() for m in masks.values()) / sum(m.numel() for m in masks.values())
-
-
-def draw(seed: int, purpose: str, *which: int) -> int:
-    """A seed of its own for everything random in a trial."""
-    key = [seed, PURPOSES.index(purpose), *which]
-    return int(np.random.SeedSequence(key).generate_state(1)[0])
+    return {"moment": name, "iteration": iteration, **accuracies(model, data)}
