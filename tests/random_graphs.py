@@ -7,7 +7,29 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 WIDTHS = (2, 4, 6)
-ACTIVATIONS = (F.relu, torch.sigmoid, F.softplus, F.gelu, torch.tanh)
+
+
+def shuffle(x: Tensor) -> Tensor:
+    return x if x.shape[1] % 2 else x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)
+
+
+def border(**options) -> Callable:
+    return lambda x: F.pad(x, (1, 1, 1, 1), **options)[..., :4, :4]
+
+
+FUNCTIONS = {  # of one map
+    "activation": (F.relu, torch.sigmoid, F.softplus, F.gelu, torch.tanh),
+    "pool": (lambda x: F.max_pool2d(x, 3, 1, 1), lambda x: F.avg_pool2d(x, 3, 1, 1)),
+    "shuffle": (shuffle,),
+    "reordered": (lambda x: x.flip(1), lambda x: x.roll(1, 1), lambda x: x.roll(1, 2)),
+    "border": (border(value=0.5), border(mode="reflect"), border(mode="circular")),
+    "mixing": (
+        lambda x: x.softmax(1),
+        lambda x: x - x.mean(1, keepdim=True),
+        lambda x: x * x[:, :1],
+        lambda x: F.normalize(x, dim=1),
+    ),
+}
 
 
 class Map(nn.Module):
@@ -48,10 +70,12 @@ class RandomNetwork(nn.Module):
         self.steps, self.widths, self.text = nn.ModuleList(), [3], []
         self._add("conv", self._conv(0, WIDTHS[draw(3)], draw))
         for _ in range(1 + draw(6)):
-            kinds = [name for name in dir(self) if name.startswith("_make_")]
+            kinds = [*FUNCTIONS, *(name for name in dir(self) if name.startswith("_make_"))]
             kind = kinds[draw(len(kinds))]
             of = len(self.widths) - 1 - draw(min(3, len(self.widths)))
-            if step := getattr(self, kind)(of, draw):
+            if kind in FUNCTIONS:
+                self._add(kind, self._function(of, FUNCTIONS[kind][draw(len(FUNCTIONS[kind]))]))
+            elif step := getattr(self, kind)(of, draw):
                 self._add(kind, step)
         self.reads = [len(self.widths) - 1]
         if draw(2):
@@ -96,9 +120,6 @@ class RandomNetwork(nn.Module):
     def _make_conv(self, of, draw):
         return self._conv(of, WIDTHS[draw(3)], draw)
 
-    def _make_conv_again(self, of, draw):
-        return self._conv(of, WIDTHS[draw(3)], draw)
-
     def _make_depthwise(self, of, draw):
         width = self.widths[of]
         return self._conv(of, width * (1 + draw(2)), draw, groups=width)
@@ -111,9 +132,6 @@ class RandomNetwork(nn.Module):
     def _make_module_twice(self, of, draw):
         width = self.widths[of]
         return width, Map(lambda m, maps: m[0](F.relu(m[0](maps[of]))), nn.Conv2d(width, width, 1))
-
-    def _make_activation(self, of, draw):
-        return self._function(of, ACTIVATIONS[draw(len(ACTIVATIONS))])
 
     def _make_norm(self, of, draw):
         kinds = (nn.BatchNorm2d, nn.InstanceNorm2d, LayerNorm2d, Scale, nn.PReLU)
@@ -163,33 +181,6 @@ class RandomNetwork(nn.Module):
 
         return self._function(of, multiply, width // 2)
 
-    def _make_pool(self, of, draw):
-        pool = (F.max_pool2d, F.avg_pool2d)[draw(2)]
-        return self._function(of, lambda x: pool(x, 3, 1, 1))
-
-    def _make_shuffle(self, of, draw):
-        if self.widths[of] % 2:
-            return None
-        return self._function(of, lambda x: x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2))
-
     def _make_slices(self, of, draw):
         n = self.widths[of] // 2
         return self._function(of, lambda x: torch.cat([F.relu(x[:, :n]), x[:, n:]], 1))
-
-    def _make_reordered(self, of, draw):
-        moves = (lambda x: x.flip(1), lambda x: x.roll(1, 1), lambda x: x.roll(1, 2))
-        return self._function(of, moves[draw(3)])
-
-    def _make_border(self, of, draw):
-        modes = ({"value": 0.5}, {"mode": "reflect"}, {"mode": "circular"})
-        options = modes[draw(3)]
-        return self._function(of, lambda x: F.pad(x, (1, 1, 1, 1), **options)[..., :4, :4])
-
-    def _make_mixing(self, of, draw):
-        mixes = (
-            lambda x: x.softmax(1),
-            lambda x: x - x.mean(1, keepdim=True),
-            lambda x: x * x[:, :1],
-            lambda x: F.normalize(x, dim=1),
-        )
-        return self._function(of, mixes[draw(4)])

@@ -292,6 +292,7 @@ between("slices differ -> nothing", lambda y: torch.cat([F.relu(y[:, :4]), y[:, 
 between("narrow treated differently -> nothing", narrow_differently)
 between("negative padding -> nothing", lambda y: F.pad(y, (0, 0, 0, 0, 0, -4)), a=conv(3, 12))
 between("one channel times all -> nothing", lambda y: y * y[:, 3:4])
+between("first channel times all -> a", lambda y: y * y[:, :1])
 order = nn.Buffer(torch.tensor([3, 1, 0, 2, 7, 6, 5, 4]))
 maps("channels by an index buffer -> nothing", lambda m, x: m.a(x)[:, m.order], order=order)
 between("flipped -> a", lambda y: y.flip(1))
@@ -333,12 +334,21 @@ between("interpolated -> a", lambda y: F.interpolate(y, scale_factor=2, mode="bi
 between("divided by the width -> nothing", lambda y: y / y.shape[1])
 between("divided by a tensor -> nothing", lambda y: y / torch.tensor(y.shape[1]).sqrt())
 between("path depends on width -> nothing", lambda y: F.relu(y) if y.shape[1] > 6 else y.sigmoid())
-case(
-    "summed over expanded channels -> nothing",
-    lambda m, x: m.out(y := m.a(x)) + m.one(x).expand(-1, y.shape[1], -1, -1).sum(1, True),
-    image(),
-    **{"a": conv(3, 8), "one": conv(3, 1), "out": conv(8, 2)},
-)
+
+
+def over_copies(function: Callable) -> Callable:
+    """A function over as many copies of one channel as another layer has channels."""
+
+    def forward(m, x):
+        y = m.a(x)
+        return m.out(y) + function(m.one(x).expand(-1, y.shape[1], -1, -1))[:, :1]
+
+    return forward
+
+
+copies = {"a": conv(3, 8), "one": conv(3, 1), "out": conv(8, 2)}
+case("sum of copies -> nothing", over_copies(lambda z: z.sum(1, True)), image(), **copies)
+case("softmax of copies -> nothing", over_copies(lambda z: z.softmax(1)), image(), **copies)
 
 # --- normalization and parameters of channels ----------------------------------------------------
 
@@ -371,6 +381,11 @@ layer("LayerNorm over a map -> a", LayerNorm([8, 6, 6]))
 weightless = LayerNorm(8, elementwise_affine=False)
 rows("LayerNorm without weights -> nothing", lambda m, x: m.n(m.a(x)), n=weightless)
 rows("RMSNorm -> a", lambda m, x: m.n(m.a(x)), n=nn.RMSNorm(8))
+rows(
+    "LayerNorm of fixed shape -> nothing",
+    lambda m, x: F.layer_norm(m.a(x), (8,), m.s),
+    s=parameter(8),
+)
 between("local response norm -> nothing", lambda y: F.local_response_norm(y, 3))
 layer("PReLU -> a", nn.PReLU(8))
 layer("PReLU of one slope -> a", nn.PReLU())
@@ -425,6 +440,8 @@ maps("uses x.dtype -> a", same_dtype)
 layer("dropout -> a", nn.Sequential(nn.Dropout2d(), nn.Dropout()))
 reads, of_ids = Linear(8, 6), Embedding(11, 8)
 rows("embedding -> a b", lambda m, x: m.b(m.a(x)), WORDS, a=of_ids, b=reads, out=Linear(6, 2))
+clipped = Embedding(11, 8, max_norm=1.0)
+rows("embedding of limited norm -> nothing", lambda m, x: m.a(x), WORDS, a=clipped)
 tied = rows(
     "embedding and head share a weight -> a b c",
     tied_head,

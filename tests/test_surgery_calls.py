@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
+from prunelab.channels.rules import rule
 from prunelab.models import resnet20, small_convnet
 from prunelab.pruning import apply_global_pruning
 from prunelab.surgery import CannotCut, prune_channels, prune_network
-from tests.surgery_cases import Net, chain, conv, image, tokens
+from tests.surgery_cases import CASES, Net, chain, conv, image, tokens
 from tests.surgery_oracle import assert_exact, assert_unchanged, freeze, randomize
 
 X = image(1, 28)
@@ -83,6 +84,19 @@ def test_channel_indices_may_come_in_any_form_and_order(indices, kept):
     assert_exact(model, small, image())
 
 
+def test_an_embedding_that_shares_its_weight_is_cut_along_its_own_channels():
+    case = CASES["embedding and head share a weight -> a b c"]
+    small = prune_channels(randomize(case.build()), "a", [0, 3], case.inputs)
+    assert {**small.kept_channels["a.weight"]}.keys() == {1}
+    with pytest.raises(CannotCut, match="is the model's output"):
+        prune_channels(case.build().double(), "out", [0], case.inputs)
+
+
+def test_an_operation_has_one_rule():
+    with pytest.raises(ValueError, match="'add' has a rule already, elementwise"):
+        rule("add")(len)
+
+
 WRONG_FORWARDS = {
     "depends on a value": (
         lambda m, x: m.out(m.a(x)) if x.sum() > 0 else m.out(-m.a(x)),
@@ -150,11 +164,6 @@ def test_masked_layers_are_to_be_made_permanent_first():
     ):
         with pytest.raises(ValueError, match="masked; call make_pruning_permanent first"):
             prune_network(model, 0.5, X.float())
-
-
-def test_nothing_can_be_cut():
-    with pytest.raises(CannotCut, match="nothing in this network can be cut"):
-        prune_network(nn.Linear(4, 2), 0.5, torch.randn(2, 4))
 
 
 def test_model_that_cannot_be_copied():

@@ -229,36 +229,10 @@ def test_round_to(name):
 # --- an ordinary network -------------------------------------------------------------------------
 
 
-def test_attributes_and_repr_of_a_cut_network():
-    small = prune_network(block(), 0.5, image())
-    assert repr(small.middle) == repr(conv(4, 3, 3))
-    assert repr(small.norm2) == repr(nn.BatchNorm2d(3))
-    assert repr(small.add) == repr(conv(3, 4))
-    assert isinstance(small, Block)
-
-
-def test_gradients_reach_the_cut_network_and_frozen_parameters_stay_frozen():
-    model = block().train()
-    model.norm1.weight.requires_grad = False
-    small = prune_network(model, 0.5, image())
-    before = copy.deepcopy(small.state_dict())
-    optimizer = torch.optim.SGD([p for p in small.parameters() if p.requires_grad], lr=0.1)
-    small(image()).square().mean().backward()
-    optimizer.step()
-    changed = {n for n, p in small.named_parameters() if not torch.equal(p, before[n])}
-    everything = {n for n, _ in small.named_parameters()}
-    shifted = {"first.bias", "middle.bias", "add.bias"}  # BatchNorm takes them out again
-    assert "norm1.weight" not in changed
-    assert everything - shifted - {"norm1.weight"} <= changed
-
-
-@pytest.mark.parametrize("build", [block, lambda: randomize(small_convnet())])
-def test_cut_network_is_exported(build):
-    model = build()
-    x = image() if isinstance(model, Block) else X
-    small = prune_network(model, 0.5, x).eval()
-    exported = torch.export.export(small, (x,)).module()
-    torch.testing.assert_close(exported(x), small(x))
+def test_cut_network_is_exported():
+    small = prune_network(randomize(small_convnet()), 0.5, X).eval()
+    exported = torch.export.export(small, (X,)).module()
+    torch.testing.assert_close(exported(X), small(X))
 
 
 # --- stored and loaded ---------------------------------------------------------------------------
@@ -294,14 +268,6 @@ def test_a_network_cut_thrice_and_loaded_in_between_is_stored_as_one_cut(tmp_pat
     save_network(thrice, tmp_path / "thrice.pt")
     loaded = load_network(block(seed=9), tmp_path / "thrice.pt")
     assert torch.equal(loaded.eval()(image()), thrice.eval()(image()))
-
-
-def test_the_file_holds_the_small_network_only(tmp_path):
-    model = randomize(resnet20())
-    save_network(prune_network(model, 0.8, X), tmp_path / "small.pt")
-    torch.save(model.state_dict(), tmp_path / "whole.pt")
-    sizes = [(tmp_path / name).stat().st_size for name in ("small.pt", "whole.pt")]
-    assert sizes[0] < sizes[1] / 4
 
 
 def altered(**layers) -> Block:

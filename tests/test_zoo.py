@@ -12,6 +12,7 @@ from torchvision.models.convnext import LayerNorm2d
 from prunelab.models import resnet20, small_convnet
 from prunelab.studies import zoo
 from prunelab.surgery import prune_network
+from tests.surgery_oracle import randomize
 
 IMAGE = torch.randn(1, 1, 28, 28, generator=torch.Generator().manual_seed(0))
 
@@ -44,17 +45,8 @@ class Upsampling(nn.Sequential):
 NETWORKS = [small_convnet, resnet20, Normalized, Upsampling]
 
 
-def drawn(network: nn.Module, seed: int = 0) -> nn.Module:
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for tensor in network.state_dict().values():
-            if tensor.is_floating_point() and tensor.dim() == 1:
-                tensor.uniform_(0.5, 1.5, generator=generator)
-    return network.eval()
-
-
 def build_small(name: str, seed: int):
-    return drawn(small_convnet(seed=seed), seed), IMAGE
+    return randomize(small_convnet(), seed).float().eval(), IMAGE
 
 
 def cut_half(network, x, ratio):
@@ -96,7 +88,7 @@ def sleep(network, x, ratio):
 
 @pytest.mark.parametrize("make", NETWORKS)
 def test_reference_agrees_with_a_cut_and_tells_when_channels_are_mixed_up(make):
-    network = drawn(make())
+    network = randomize(make()).float().eval()
     small = prune_network(network, 0.4, IMAGE, criterion="random")
     compared = zoo.compare(network, small, IMAGE)
     assert compared["error"] < 1e-12
@@ -107,7 +99,7 @@ def test_reference_agrees_with_a_cut_and_tells_when_channels_are_mixed_up(make):
 
 
 def test_reference_leaves_both_networks_alone():
-    network = drawn(Normalized())
+    network = randomize(Normalized()).float().eval()
     small = prune_network(network, 0.5, IMAGE)
     before = [copy.deepcopy(n.state_dict()) for n in (network, small)]
     zoo.without_channels(network, small)
