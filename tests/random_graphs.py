@@ -67,16 +67,16 @@ class RandomNetwork(nn.Module):
 
     def __init__(self, draw: Callable[[int], int]):
         super().__init__()
-        self.steps, self.widths, self.text = nn.ModuleList(), [3], []
-        self._add("conv", self._conv(0, WIDTHS[draw(3)], draw))
+        self.steps, self.widths = nn.ModuleList(), [3]
+        self._add(self._conv(0, WIDTHS[draw(3)], draw))
         for _ in range(1 + draw(6)):
             kinds = [*FUNCTIONS, *(name for name in dir(self) if name.startswith("_make_"))]
             kind = kinds[draw(len(kinds))]
             of = len(self.widths) - 1 - draw(min(3, len(self.widths)))
             if kind in FUNCTIONS:
-                self._add(kind, self._function(of, FUNCTIONS[kind][draw(len(FUNCTIONS[kind]))]))
+                self._add(self._function(of, FUNCTIONS[kind][draw(len(FUNCTIONS[kind]))]))
             elif step := getattr(self, kind)(of, draw):
-                self._add(kind, step)
+                self._add(step)
         self.reads = [len(self.widths) - 1]
         if draw(2):
             self.reads.append(draw(len(self.widths)))
@@ -91,14 +91,13 @@ class RandomNetwork(nn.Module):
         y = torch.cat([maps[of] for of in self.reads], 1)
         return self.head(y.flatten(1) if self.flat else y.mean((2, 3)))
 
-    def _add(self, kind: str, made: tuple[int, Map]) -> None:
+    def _add(self, made: tuple[int, Map]) -> None:
         width, step = made
         self.steps.append(step)
         self.widths.append(width)
-        self.text.append(f"{kind} -> {width}")
 
     def extra_repr(self) -> str:
-        return "; ".join([*self.text, f"reads {self.reads}"])
+        return f"widths {self.widths}, reads {self.reads}"
 
     def _conv(self, of: int, width: int, draw, groups: int = 1) -> tuple[int, Map]:
         k = (1, 3)[draw(2)]

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import prune
 
 from prunelab.channels.rules import rule
@@ -17,15 +17,10 @@ from tests.surgery_oracle import assert_exact, assert_unchanged, freeze, randomi
 X = image(1, 28)
 
 
-class Grouped(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.a, self.g, self.out = conv(3, 8), conv(8, 8, groups=4), conv(8, 2)
-        self.idle = conv(3, 3)
-        self.block = nn.Sequential(nn.BatchNorm2d(8), nn.ReLU())
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.out(self.block(self.g(self.a(x))))
+def grouped() -> Net:
+    block = nn.Sequential(nn.BatchNorm2d(8), nn.ReLU())
+    layers = {"a": conv(3, 8), "g": conv(8, 8, groups=4), "block": block, "idle": conv(3, 3)}
+    return Net(lambda m, x: m.out(m.block(m.g(m.a(x)))), **layers, out=conv(8, 2))
 
 
 WRONG_CHANNELS = {
@@ -54,7 +49,7 @@ WRONG_CHANNELS = {
 @pytest.mark.parametrize("name", WRONG_CHANNELS)
 def test_channels_that_cannot_go(name):
     layer, channels, message = WRONG_CHANNELS[name]
-    model = randomize(Grouped()).train()
+    model = randomize(grouped()).train()
     before = freeze(model)
     with pytest.raises(CannotCut, match=message):
         prune_channels(model, layer, channels, image())
