@@ -76,12 +76,7 @@ def intervals_against(
         panels[0].set_ylabel(ylabel)
         if panel and title:
             headline(figure, title)
-        _name_all_lines(panels[0], [str(line) for line in lines])
-        if panel is None:
-            legend(panels[0])
-        else:
-            names = panels[0].get_legend_handles_labels()
-            figure.legend(*names, loc="outside lower center", ncols=3, **LEGEND)
+        _name_all_lines(panels[0], [str(line) for line in lines], below=panel is not None)
         several = table.groupby([by, x, *([panel] if panel else [])])[y].count().max()
         bands = f" Bands are 95 % intervals over {several} runs." if several > 1 else ""
         return Picture(
@@ -111,12 +106,17 @@ def _scale_x(ax: Axes, scale: str, values: pd.Series) -> None:
         fix_ticks(ax.xaxis, ticks, PLAIN)
 
 
-def _name_all_lines(ax: Axes, lines: list[str]) -> None:
-    """Give the first panel's legend also what only other panels draw."""
+def _name_all_lines(ax: Axes, lines: list[str], below: bool) -> None:
+    """The first panel's legend, or one below all panels; it also names what only others draw."""
     for i, line in enumerate(lines):
         if line not in ax.get_legend_handles_labels()[1]:
             i %= len(COLORS)
             ax.plot([], [], color=COLORS[i], marker=MARKERS[i], label=line)
+    if below:
+        names = ax.get_legend_handles_labels()
+        ax.figure.legend(*names, loc="outside lower center", ncols=3, **LEGEND)
+    else:
+        legend(ax)
 
 
 def differences(table: pd.DataFrame, title: str, xlabel: str) -> Picture:
