@@ -334,21 +334,13 @@ between("interpolated -> a", lambda y: F.interpolate(y, scale_factor=2, mode="bi
 between("divided by the width -> nothing", lambda y: y / y.shape[1])
 between("divided by a tensor -> nothing", lambda y: y / torch.tensor(y.shape[1]).sqrt())
 between("path depends on width -> nothing", lambda y: F.relu(y) if y.shape[1] > 6 else y.sigmoid())
-
-
-def over_copies(function: Callable) -> Callable:
-    """A function over as many copies of one channel as another layer has channels."""
-
-    def forward(m, x):
-        y = m.a(x)
-        return m.out(y) + function(m.one(x).expand(-1, y.shape[1], -1, -1))[:, :1]
-
-    return forward
-
-
-copies = {"a": conv(3, 8), "one": conv(3, 1), "out": conv(8, 2)}
-case("sum of copies -> nothing", over_copies(lambda z: z.sum(1, True)), image(), **copies)
-case("softmax of copies -> nothing", over_copies(lambda z: z.softmax(1)), image(), **copies)
+maps(
+    "sum of copies -> nothing",
+    lambda m, x: (y := m.a(x)) + m.one(x).expand(-1, y.size(1), -1, -1).sum(1, True),
+    one=conv(3, 1),
+)
+between("mean by width -> nothing", lambda y: F.pad(y, (0, y.size(1))).mean(3, keepdim=True))
+between("softmax by width -> nothing", lambda y: F.pad(y, (0, y.size(1))).softmax(3)[..., :1])
 
 # --- normalization and parameters of channels ----------------------------------------------------
 
