@@ -30,7 +30,7 @@ FORBIDDEN = {
 OTHERS_ON_THE_GROUND_FLOOR = {*ABOVE, "lab", "studies", "channels", "engines"}
 FLOOR = 2900
 LONG = {"apply_global_pruning", "fit", "fit_masked", "gradual_pruning", "prune_network"}
-LONG |= {"intervals_against", "run"}
+LONG |= {"fit_together", "intervals_against", "run"}
 """Functions longer than a screen because their docstring says all that can be asked of them."""
 
 
