@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -114,6 +115,19 @@ def test_the_table_is_that_of_the_grid_and_is_recorded(study):
     expected = [seed + step / 3 for seed in range(3) for step in range(3)]
     assert table["value"].tolist() == pytest.approx(expected)
     pd.testing.assert_frame_equal(load_results(study.name, study.folder), table, rtol=1e-7)
+
+
+def test_rows_are_in_the_order_of_the_grid_whatever_finishes_first(study, monkeypatch):
+    engines = []
+
+    @contextmanager
+    def backwards(jobs, dask):
+        engines.append((jobs, dask))
+        yield lambda calls: (do(*which, **how) for do, which, how in reversed(list(calls)))
+
+    monkeypatch.setattr(runner, "_engine", backwards)
+    assert study.run(jobs=2, dask="tcp://x:1")["seed"].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert engines == [(2, "tcp://x:1")]
 
 
 def test_only_what_is_new_is_measured(study):
@@ -437,6 +451,7 @@ def test_the_record_is_asked_for_by_default_and_no_figure_is_drawn(study, asked)
 
 def test_a_scale_is_drawn_beside_it(study, asked):
     main(["run", study.name, "--scale", "quick"])
+    assert asked[0] == (study.name, None, 1, {"scale": "quick", "dask": None})
     assert asked[1] == (ROOT / "build" / "quick" / "figures", ROOT / "build" / "quick")
 
 
