@@ -151,3 +151,11 @@ def test_core_hours_are_trainings_times_iterations_times_the_mean(lottery):
     assert table["core-hours"].tolist() == pytest.approx(
         [965 * 50_000 * 1.5e-3 / 3600] * 3 + [125 * 50_000 * 1.5e-3 / 3600] * 3
     )
+
+
+def test_masked_convolutions_are_compared_with_dense_ones(few_images):
+    table = load("training").convolutions(few_images, steps=1, rounds=1)
+    assert table["weights"].tolist() == ["dense", "masked", "masked by torch alone"]
+    assert (table.drop(columns="weights") > 0).all(axis=None)
+    for took, ratio in (("ms a step", "times dense"), ("ms an evaluation", "times dense ")):
+        assert table[ratio].tolist() == pytest.approx((table[took] / table[took][0]).tolist())

@@ -363,13 +363,6 @@ def test_grid_has_every_arm_of_every_trial_once():
     assert {point["iterations"] for point in points} == {5_000}
 
 
-def test_rounds_keep_what_the_paper_of_tickets_keeps():
-    percent = [
-        100 * sum(study.weights_left(rounds).values()) / 266_200 for rounds in (3, 7, 12, 15, 18)
-    ]
-    assert percent == pytest.approx([51.3, 21.1, 7.0, 3.6, 1.9], abs=0.06)
-
-
 def test_everything_random_differs_between_trials():
     seeds = [study.seed_for(trial, purpose) for trial in range(5) for purpose in tickets.PURPOSES]
     seeds += [study.seed_for(0, "order", rounds) for rounds in range(1, 4)]
@@ -426,7 +419,3 @@ def test_points_are_named_in_words():
         "trial 0, learned masks: learned, kept signed constant, rescaled, pruned zero, "
         "learning rate 0.3"
     )
-
-
-def test_quick_scale_is_known():
-    assert runner.grid_settings(study, None, "quick", {}) == {"seeds": 2, "iterations": 200}

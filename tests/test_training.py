@@ -192,6 +192,18 @@ def test_scheduler_is_stepped_once_a_batch(data):
     assert history["lr"].tolist() == pytest.approx([0.8, 0.4, 0.2, 0.1, 0.05])
 
 
+def test_scheduler_is_stepped_after_the_optimizer(data):
+    model, before = build(), state(build())
+    train(
+        model,
+        data,
+        steps=1,
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
+        scheduler=lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.0),
+    )
+    assert not same(state(model), before)  # the first step still has the first learning rate
+
+
 def test_loss_with_inputs_receives_the_images(data):
     seen = []
 
@@ -361,13 +373,6 @@ def test_evaluate_is_independent_of_the_batch_size(data):
     whole, in_parts = evaluate(model, data.valid), evaluate(model, data.valid, batch_size=77)
     assert in_parts.accuracy == whole.accuracy
     assert in_parts.loss == pytest.approx(whole.loss, rel=1e-6)
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_evaluate_restores_the_mode(data, training):
-    model = build("small_convnet").train(training)
-    evaluate(model, data.valid)
-    assert all(module.training is training for module in model.modules())
 
 
 def test_evaluate_restores_the_mode_of_every_module(data):
