@@ -180,6 +180,7 @@ listed.layers = [listed.a]
 maps("layer that is never reached -> a", lambda m, x: m.a(x), idle=conv(8, 8))
 heads = {"a": conv(3, 8), "aux": conv(8, 3), "out": conv(8, 2)}
 case("auxiliary head in training -> a", two_heads_in_training, image(), **heads)
+maps("mixed in evaluation -> nothing", lambda m, x: m.a(x) if m.training else m.a(x).softmax(1))
 case(
     "dict, tuple and object outputs -> a",
     lambda m, x: {"y": (m.out(m.a(x)), [Result(Result(m.b(x)))])},

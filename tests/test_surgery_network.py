@@ -81,7 +81,10 @@ def kept_outputs(small: nn.Module) -> dict[str, list[int]]:
 
 
 def block(seed: int = 5) -> Block:
-    return randomize(Block(), seed)
+    model = randomize(Block(), seed)
+    with torch.no_grad():
+        model.norm1.weight[::3] *= -1  # scales count by their size
+    return model
 
 
 # --- what is chosen ------------------------------------------------------------------------------
@@ -367,7 +370,7 @@ def test_tables_come_also_where_nothing_can_be_cut():
 
 
 PARTLY = {  # what stays, and why
-    "found on labels": (
+    "found on tags": (
         lambda m, x: m.out(torch.cat([m.a(x).softmax(1), m.b(x)], 1)),
         "enters `softmax`, which may mix channels",
     ),
@@ -402,6 +405,24 @@ def test_layers_left_alone_are_listed_with_the_reason(name):
         assert (of_b["group"] == 1).all()
     of_out = groups.query("layer == 'out' and role == 'reads'")
     assert sorted(zip(of_out["group"], of_out["channels"], strict=True)) == [(0, 8), (1, 8)]
+
+
+@pytest.mark.filterwarnings("error::prunelab.surgery.LeftAlone")
+def test_the_input_and_a_layer_of_one_channel_stay_without_a_warning():
+    model = Net(
+        lambda m, x: m.out(m.b(m.one(m.a(m.skip(x) + x)))),
+        **{"skip": conv(3, 3), "a": conv(3, 8), "one": conv(8, 1), "b": conv(1, 8)},
+        out=conv(8, 2),
+    )
+    assert cut_layers(model, prune_network(model, 0.5, image().float())) == {"a", "b"}
+    table = channel_groups(model, image().float()).query("layer == 'one' and role == 'writes'")
+    assert table[["group", "stays"]].values.tolist() == [[0, "goes only as a whole"]]
+
+
+def test_the_first_reason_counts():
+    model = Net(PARTLY["found on tags"][0], a=conv(3, 8), b=conv(3, 8), out=conv(16, 2))
+    with pytest.warns(LeftAlone, match="are: a;"):
+        prune_network(model, 0.5, image().float(), exclude="a")
 
 
 def test_the_warning_names_five_layers_and_counts_the_rest():
