@@ -101,7 +101,7 @@ class Picture:
         """Write the figure in the format of the file's ending."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with mpl.rc_context(self._style):
-            self.figure.draw_without_rendering()  # settles the layout
+            self.figure.savefig(io.BytesIO())  # the layout settles at the second drawing
             self.figure.savefig(path)
         return path
 
