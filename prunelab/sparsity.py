@@ -1,20 +1,16 @@
 """Counting zeros, bytes and milliseconds: what pruning has really bought (notebooks 06, 07)."""
 
-import io
 import logging
-import warnings
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from prunelab.engines.formats import bitmap_bytes, csr_bytes, plain_attention, saved, to_csr
 from prunelab.masks import effective_weight, kept_weights, prunable_layers, weight_parameter
 from prunelab.training import evaluation_mode
 
@@ -121,15 +117,15 @@ def bytes_on_disk(model: nn.Module) -> pd.DataFrame:
     weights = {name: effective_weight(layer).float().cpu() + 0.0 for name, layer in layers.items()}
     kept = _kept(layers)
     masks = {f"{name}_mask": mask.float() for name, mask in kept.items()}
-    dense = _saved({name: torch.ones_like(weight) for name, weight in weights.items()})
-    permanent = _saved(weights)
+    dense = saved({name: torch.ones_like(weight) for name, weight in weights.items()})
+    permanent = saved(weights)
     sizes = {
         "dense": len(dense),
-        "masked": len(_saved(weights | masks)),
+        "masked": len(saved(weights | masks)),
         "permanent": len(permanent),
         "permanent, zlib": len(zlib.compress(permanent, level=9)),
-        "CSR": sum(_csr_bytes(weight) for weight in weights.values()),
-        "bitmap": sum(_bitmap_bytes(weights[name], kept[name]) for name in weights),
+        "CSR": sum(csr_bytes(weight) for weight in weights.values()),
+        "bitmap": sum(bitmap_bytes(weights[name], kept[name]) for name in weights),
         "entropy bound": bytes_bound(
             sum(mask.numel() for mask in kept.values()),
             sum(int(mask.sum()) for mask in kept.values()),
@@ -194,7 +190,7 @@ def count_macs(model: nn.Module, x: Tensor) -> int:
         raise ValueError(f"the MACs of recurrent layers can't be counted: {', '.join(recurrent)}")
     counter = FlopCounterMode(display=False)
     try:
-        with evaluation_mode(model), torch.no_grad(), _plain_attention(), counter:
+        with evaluation_mode(model), torch.no_grad(), plain_attention(), counter:
             model(x)
     except Exception as error:
         shape = tuple(x.shape) if torch.is_tensor(x) else type(x).__name__
@@ -215,7 +211,7 @@ class CSRLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear):
         super().__init__()
-        self.register_buffer("weight", _to_csr(effective_weight(linear)))
+        self.register_buffer("weight", to_csr(effective_weight(linear)))
         bias = linear.bias
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
 
@@ -225,40 +221,5 @@ class CSRLinear(nn.Module):
         return product if self.bias is None else product + self.bias
 
 
-@contextmanager
-def _plain_attention() -> Iterator[None]:
-    """Attention as matrix products, not as one fused operation that is counted as nothing."""
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
-
-
 def _kept(layers: dict[str, nn.Module]) -> dict[str, Tensor]:
     return {name: kept_weights(layer).cpu() for name, layer in layers.items()}
-
-
-def _saved(tensors: dict[str, Tensor]) -> bytes:
-    file = io.BytesIO()
-    torch.save({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, file)
-    return file.getvalue()
-
-
-def _to_csr(matrix: Tensor) -> Tensor:
-    with warnings.catch_warnings():  # torch calls its CSR tensors beta, once a process
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return matrix.to_sparse_csr()
-
-
-def _csr_bytes(weight: Tensor) -> int:
-    sparse = _to_csr(weight.flatten(1))
-    rows, columns = sparse.crow_indices().int(), sparse.col_indices().int()
-    return sum(len(array.numpy().tobytes()) for array in (rows, columns, sparse.values()))
-
-
-def _bitmap_bytes(weight: Tensor, kept: Tensor) -> int:
-    bitmap = np.packbits(kept.numpy())
-    return len(bitmap.tobytes()) + len(weight[kept].numpy().tobytes())

@@ -1,13 +1,12 @@
 """One plain training loop for every experiment (notebook 00)."""
 
-import inspect
 import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 import torch
@@ -16,6 +15,13 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from prunelab.data import Data, Split
+from prunelab.engines.arguments import (
+    check_fit,
+    make_loss,
+    make_optimizer,
+    make_scheduler,
+    reproducible,
+)
 from prunelab.engines.convolutions import fast_convolutions
 
 
@@ -89,14 +95,14 @@ def fit(
         TrainingInterrupted: stopped by hand (Ctrl-C, or the stop button); the model is usable and
             the history goes up to the last finished step.
     """
-    steps_per_epoch = _check_fit(model, data, steps, epochs, batch_size, eval_every, eval_splits)
+    steps_per_epoch = check_fit(model, data, steps, epochs, batch_size, eval_every, eval_splits)
     if epochs is not None:
         steps = epochs * steps_per_epoch
     assert steps is not None  # checked above: one of the two is given
     eval_every = eval_every or steps_per_epoch
-    optimizer = _make_optimizer(optimizer, model)
-    schedule = _make_scheduler(scheduler, optimizer)
-    compute_loss = _make_loss(loss)
+    optimizer = make_optimizer(optimizer, model)
+    schedule = make_scheduler(scheduler, optimizer)
+    compute_loss = make_loss(loss)
     device = torch.device(device) if device is not None else default_device()
     model.to(device)
     splits = {name: getattr(data, name).to(device) for name in {"train", *eval_splits}}
@@ -104,7 +110,7 @@ def fit(
     evaluated = {name: splits[name] for name in eval_splits if len(splits[name]) > 0}
     history = _History(model, evaluated, optimizer, steps_per_epoch, device)
 
-    with _reproducible(seed, device), fast_convolutions(model):
+    with reproducible(seed, device), fast_convolutions(model):
         history.record()
         model.train()
         batches = islice(shuffled_batches(len(y), batch_size, seed, device), steps)
@@ -235,65 +241,3 @@ def shuffled_batches(size: int, batch_size: int, seed: int, device="cpu") -> Ite
 def default_device() -> torch.device:
     """The accelerator of this machine if it has one, else its CPU."""
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-
-
-def _check_fit(model, data, steps, epochs, batch_size, eval_every, eval_splits) -> int:
-    if (steps is None) == (epochs is None):
-        raise ValueError(f"give one of steps and epochs, not steps={steps} and epochs={epochs}")
-    counts = {"steps": steps, "epochs": epochs, "eval_every": eval_every}
-    for name, value in counts.items():
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
-    if not isinstance(batch_size, int) or not 1 <= batch_size <= len(data.train):
-        raise ValueError(
-            f"batch_size={batch_size!r} must be from 1 to the {len(data.train)} training images"
-        )
-    unknown = set(eval_splits) - {"train", "valid", "test"}
-    if isinstance(eval_splits, str) or unknown:
-        raise ValueError(
-            f'eval_splits={eval_splits!r} must be a tuple of "train", "valid" and "test"'
-        )
-    if not any(p.requires_grad for p in model.parameters()):
-        raise ValueError("model has no parameter to train; every requires_grad is False")
-    return -(-len(data.train) // batch_size)
-
-
-def _make_optimizer(optimizer, model: nn.Module) -> torch.optim.Optimizer:
-    if optimizer is None:
-        return torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        return optimizer(model.parameters())
-    own = set(model.parameters())
-    if not any(p in own for group in optimizer.param_groups for p in group["params"]):
-        raise ValueError(
-            "optimizer holds none of the model's parameters; "
-            "make it from model.parameters() of the model that is trained"
-        )
-    return optimizer
-
-
-def _make_scheduler(scheduler, optimizer) -> Any:
-    if scheduler is None or isinstance(scheduler, torch.optim.lr_scheduler.LRScheduler):
-        if scheduler is not None and scheduler.optimizer is not optimizer:
-            raise ValueError("scheduler belongs to another optimizer; make it from this one")
-        return scheduler
-    return scheduler(optimizer)
-
-
-def _make_loss(loss: Callable | None) -> Callable:
-    """A loss of outputs, labels and inputs, whichever of them the given one takes."""
-    chosen: Callable = loss or F.cross_entropy
-    if "inputs" in inspect.signature(chosen).parameters:
-        return lambda outputs, labels, inputs: chosen(outputs, labels, inputs=inputs)
-    return lambda outputs, labels, inputs: chosen(outputs, labels)
-
-
-@contextmanager
-def _reproducible(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed everything random inside, ask for deterministic kernels, then restore both."""
-    with (
-        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
-    ):
-        torch.manual_seed(seed)
-        yield

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import prunelab.studies
-from prunelab.__main__ import main
+from prunelab.cli import main
 from prunelab.data import ROOT
 from prunelab.figures import recorded
 from prunelab.lab import cache, runner

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from prunelab.__main__ import main
+from prunelab.cli import main
 from prunelab.data import Data
 from prunelab.figures import recorded
 from prunelab.lab import cache, runner

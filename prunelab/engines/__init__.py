@@ -1,1 +1,1 @@
-"""Fast training: convolutions in the right format; masked MLPs, alone or many at once."""
+"""Machinery of the ground floor: arguments, memory and file formats, masked MLPs trained fast."""
