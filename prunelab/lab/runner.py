@@ -30,7 +30,7 @@ from prunelab.lab.results import RESULTS, save_results
 BUILD = ROOT / "build"
 """What is drawn or run beside the records goes here, from wherever the command is given."""
 STUDIES = Path(__file__).parents[1] / "studies"
-NO_STUDIES = ("__init__", "shared")
+NO_STUDIES = {"__init__", "shared", "tickets"}
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of the system that say that there is no room to write."""
