@@ -140,7 +140,7 @@ def test_what_is_not_used_does_not_count(toy, file, old, new):
         ("rules", "return x + 0", "return x + 1"),
         ("rules", "register(len)", "register(max)"),
         ("rules", "RULES[function.__name__]", "RULES[function]"),
-        ("__init__", "", "import sys\nsys.setrecursionlimit(999)\n"),
+        ("__init__", "", "import sys\nsys.getrecursionlimit()\n"),
     ],
 )
 def test_what_is_used_counts(toy, file, old, new):
@@ -184,3 +184,10 @@ def test_imports_inside_a_function_and_relative_ones_are_followed(toy):
 def test_what_a_statement_binds_on_the_way_is_found(toy):
     study = "if True:\n    def helper():\n        return 1\ndef measure():\n    return helper()\n"
     assert toy(study=study) != toy(study=study.replace("return 1", "return 2"))
+
+
+def test_the_package_around_and_what_other_libraries_are_used_for_count(toy):
+    study = "from math import sin as f\nfrom toy.deep import twice\n"
+    study += "def measure(x): return f(twice(x))\n"
+    assert toy(study=study) != toy(study=study, __init__="import sys\nsys.getrecursionlimit()\n")
+    assert toy(study=study) != toy(study=study.replace("sin", "cos"))
