@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from prunelab.checks import check_choice
 from prunelab.masks import prunable_layers
 from prunelab.pruning import apply_global_pruning, lowest
 from prunelab.rewinding import State
@@ -117,9 +118,7 @@ def supermask(
 
     Source: Zhou et al. (2019), arXiv:1905.01067.
     """
-    if criterion not in SUPERMASK_SCORES:
-        known = ", ".join(map(repr, SUPERMASK_SCORES))
-        raise ValueError(f"criterion={criterion!r} is unknown; choose one of {known}")
+    check_choice("criterion", criterion, tuple(SUPERMASK_SCORES))
     masks = {}
     for name, count in keep.items():
         scores = SUPERMASK_SCORES[criterion](initial[f"{name}.weight"], trained[f"{name}.weight"])

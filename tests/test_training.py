@@ -19,7 +19,7 @@ from prunelab.training import (
     fit,
     shuffled_batches,
 )
-from tests.helpers import same, state
+from tests.helpers import left_as_it_was, modes, random_state_left_alone, same, state
 
 
 def build(name: str = "lenet300") -> nn.Module:
@@ -44,33 +44,13 @@ def interrupt_at(step: int):
     return loss
 
 
-@pytest.mark.parametrize("name", ["lenet300", "small_convnet"])
-def test_same_seed_gives_bit_identical_weights(data, name):
-    first, second = build(name), build(name)
-    train(first, data, seed=3)
-    train(second, data, seed=3)
-    assert same(state(first), state(second))
-
-
-def test_other_seed_gives_other_weights(data):
-    first, second = build(), build()
-    train(first, data, seed=3)
-    train(second, data, seed=4)
-    assert not same(state(first), state(second))
-
-
-def test_seed_draws_dropout_too(data):
+def test_seed_draws_dropout_too_and_leaves_the_global_random_state_alone(data):
     models = [nn.Sequential(nn.Dropout(0.5), lenet300(seed=0)) for _ in range(2)]
     for i, model in enumerate(models):
         torch.manual_seed(i)
-        train(model, data, seed=3)
+        with random_state_left_alone():
+            train(model, data, seed=3)
     assert same(state(models[0]), state(models[1]))
-
-
-def test_global_random_state_is_left_alone(data):
-    before = torch.get_rng_state()
-    train(nn.Sequential(nn.Dropout(0.5), lenet300(seed=0)), data, seed=3)
-    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("name", ["lenet300", "small_convnet"])
@@ -95,51 +75,38 @@ def test_fit_equals_a_bare_loop(data, name):
     assert same(state(fitted), state(bare))
 
 
-def test_training_lowers_the_loss(data):
-    history = train(build(), data, epochs=2, steps=None)
-    assert history["loss"].iloc[-1] < 0.5 * history["loss"].iloc[0]
-
-
-def test_shuffled_batches_cover_every_index_once_an_epoch():
-    batches = shuffled_batches(10, 4, seed=0)
+def test_shuffled_batches_cover_every_index_once_an_epoch_in_a_new_order():
+    batches, orders = shuffled_batches(10, 4, seed=0), set()
     for _ in range(3):
-        epoch = [next(batches) for _ in range(3)]
+        epoch = [next(batches).tolist() for _ in range(3)]
         assert [len(batch) for batch in epoch] == [4, 4, 2]
-        assert sorted(torch.cat(epoch).tolist()) == list(range(10))
-
-
-def test_shuffled_batches_have_a_new_order_every_epoch():
-    batches = shuffled_batches(50, 50, seed=0)
-    assert not torch.equal(next(batches), next(batches))
-
-
-def test_history_has_its_columns(data):
-    assert list(train(build(), data).columns) == HISTORY_COLUMNS
+        orders.add(tuple(index for batch in epoch for index in batch))
+    assert len(orders) == 3
+    assert {tuple(sorted(order)) for order in orders} == {tuple(range(10))}
 
 
 @pytest.mark.parametrize(
-    ("steps", "eval_every", "evaluated"),
-    [(6, 2, [0, 2, 4, 6]), (5, 2, [0, 2, 4, 5]), (3, 10, [0, 3]), (33, None, [0, 16, 32, 33])],
+    ("options", "evaluated"),
+    [
+        ({"steps": 6, "eval_every": 2}, [0, 2, 4, 6]),
+        ({"steps": 5, "eval_every": 2}, [0, 2, 4, 5]),
+        ({"steps": 3, "eval_every": 10}, [0, 3]),
+        ({"steps": 33}, [0, 16, 32, 33]),
+        ({"steps": None, "epochs": 2}, [0, 16, 32]),
+    ],
 )
-def test_steps_evaluated(data, steps, eval_every, evaluated):
-    history = train(build(), data, steps=steps, eval_every=eval_every)
+def test_steps_evaluated(data, options, evaluated):
+    history = train(build(), data, **options)
     assert history["step"].tolist() == evaluated
+    assert history["epoch"].tolist() == [step / 16 for step in evaluated]
 
 
-def test_history_counts_epochs_as_fractions(data):
-    history = train(build(), data, steps=4, eval_every=2)
-    assert history["epoch"].tolist() == [0, 2 / 16, 4 / 16]
-
-
-def test_history_has_a_row_for_each_split_asked_for(data):
-    history = train(build(), data, eval_splits=("train", "test"))
-    assert history["split"].tolist() == ["train", "test"] * 2
-
-
-def test_history_holds_what_evaluate_says(data):
+def test_history_holds_what_evaluate_says_of_each_split_asked_for(data):
     model = build()
-    last = train(model, data).iloc[-1]
-    assert (last["loss"], last["accuracy"]) == tuple(evaluate(model, data.valid))
+    history = train(model, data, eval_splits=("train", "test"))
+    assert history["split"].tolist() == ["train", "test"] * 2
+    last = [tuple(row) for row in history[["loss", "accuracy"]].iloc[-2:].to_numpy()]
+    assert last == [evaluate(model, data.train), evaluate(model, data.test)]
 
 
 def test_train_loss_is_the_mean_since_the_evaluation_before(data):
@@ -155,53 +122,31 @@ def test_train_loss_is_the_mean_since_the_evaluation_before(data):
     assert history["train_loss"].tolist()[1:] == pytest.approx(means)
 
 
-def test_epochs_and_the_same_number_of_steps_are_equal(data):
-    by_epochs, by_steps = build(), build()
-    train(by_epochs, data, epochs=2, steps=None, batch_size=500)
-    train(by_steps, data, steps=8, batch_size=500)
-    assert same(state(by_epochs), state(by_steps))
-
-
 def test_empty_split_is_not_evaluated(data):
     history = train(build(), replace(data, valid=data.valid[:0]))
     assert len(history) == 0
     assert list(history.columns) == HISTORY_COLUMNS
 
 
-def test_model_is_left_in_evaluation_mode(data):
-    model = build("small_convnet").train()
-    train(model, data)
-    assert not any(module.training for module in model.modules())
-
-
-def test_batchnorm_is_trained_in_training_mode(data):
+def test_model_is_trained_in_training_mode_and_left_in_evaluation_mode(data):
     model = build("small_convnet").eval()
     train(model, data, steps=3)
     assert model.bn1.num_batches_tracked == 3
+    assert not any(modes(model))
 
 
-def test_scheduler_is_stepped_once_a_batch(data):
-    history = train(
-        build(),
-        data,
-        steps=4,
-        eval_every=1,
-        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.8),
-        scheduler=lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5),
-    )
+@pytest.mark.parametrize("as_function", [False, True])
+def test_scheduler_is_stepped_after_every_step_of_the_optimizer(data, as_function):
+    model, used = build(), []
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.8)
+    optimizer.register_step_pre_hook(lambda own, *_: used.append(own.param_groups[0]["lr"]))
+    scheduler = partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.5)
+    if not as_function:
+        scheduler = scheduler(optimizer)
+        used.clear()
+    history = train(model, data, eval_every=1, optimizer=optimizer, scheduler=scheduler)
+    assert used == pytest.approx([0.8, 0.4, 0.2, 0.1])
     assert history["lr"].tolist() == pytest.approx([0.8, 0.4, 0.2, 0.1, 0.05])
-
-
-def test_scheduler_is_stepped_after_the_optimizer(data):
-    model, before = build(), state(build())
-    train(
-        model,
-        data,
-        steps=1,
-        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
-        scheduler=lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.0),
-    )
-    assert not same(state(model), before)  # the first step still has the first learning rate
 
 
 def test_loss_with_inputs_receives_the_images(data):
@@ -225,22 +170,6 @@ def test_optimizer_as_instance_and_as_function_are_equal(data):
     train(by_function, data, optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1))
     assert same(state(by_instance), state(by_function))
     assert not same(state(by_instance), state(build()))
-
-
-def test_scheduler_instance_of_the_optimizer_is_used(data):
-    model = build()
-    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.5)
-    train(model, data, steps=3, optimizer=optimizer, scheduler=scheduler)
-    assert optimizer.param_groups[0]["lr"] == 0.125
-
-
-def test_only_parameters_of_the_optimizer_are_trained(data):
-    model = build()
-    before = state(model)
-    train(model, data, optimizer=torch.optim.SGD(model.fc3.parameters(), lr=0.1))
-    changed = [name for name, tensor in state(model).items() if not tensor.equal(before[name])]
-    assert changed == ["fc3.weight", "fc3.bias"]
 
 
 def sgd(model):
@@ -278,41 +207,27 @@ def test_error_names_the_argument_and_leaves_the_model_alone(data, options, mess
 
 
 def test_error_of_a_frozen_model(data):
-    model = build().requires_grad_(False)
     with pytest.raises(ValueError, match="every requires_grad is False"):
-        train(model, data)
+        train(build().requires_grad_(False), data)
 
 
-def test_interrupt_warns_and_keeps_the_history(data):
-    with pytest.warns(TrainingInterrupted, match="after step 2 of 10"):
-        history = train(build(), data, steps=10, eval_every=1, loss=interrupt_at(3))
-    assert history["step"].tolist() == [0, 1, 2]
+@pytest.mark.parametrize(
+    ("eval_every", "finished", "recorded"), [(1, 2, [0, 1, 2]), (5, 3, [0, 3])]
+)
+def test_interrupt_warns_and_keeps_the_finished_steps(data, eval_every, finished, recorded):
+    model, expected = (apply_global_pruning(build(), sparsity=0.5) for _ in range(2))
+    with pytest.warns(TrainingInterrupted, match=f"after step {finished} of 10"):
+        history = train(
+            model, data, steps=10, eval_every=eval_every, loss=interrupt_at(finished + 1)
+        )
+    assert history["step"].tolist() == recorded
     assert list(history.columns) == HISTORY_COLUMNS
+    train(expected, data, steps=finished)
+    assert same(state(copy.deepcopy(model)), state(expected))
+    assert not any(modes(model))
 
 
-def test_interrupted_history_goes_up_to_the_last_finished_step(data):
-    with pytest.warns(TrainingInterrupted):
-        history = train(build(), data, steps=10, eval_every=5, loss=interrupt_at(4))
-    assert history["step"].tolist() == [0, 3]
-
-
-def test_interrupted_model_has_the_weights_of_the_finished_steps(data):
-    interrupted, finished = build(), build()
-    with pytest.warns(TrainingInterrupted):
-        train(interrupted, data, steps=10, loss=interrupt_at(4))
-    train(finished, data, steps=3)
-    assert same(state(interrupted), state(finished))
-
-
-def test_interrupted_masked_model_is_usable(data):
-    model = apply_global_pruning(build(), sparsity=0.5)
-    with pytest.warns(TrainingInterrupted):
-        train(model, data, steps=10, loss=interrupt_at(4))
-    assert not model.training
-    assert evaluate(copy.deepcopy(model), data.valid) == evaluate(model, data.valid)
-
-
-def test_masked_model_keeps_its_zeros(data):
+def test_masked_model_keeps_its_zeros_and_can_be_copied(data):
     model = apply_global_pruning(build("small_convnet"), sparsity=0.8)
     before = get_masks(model)
     train(
@@ -321,17 +236,11 @@ def test_masked_model_keeps_its_zeros(data):
         steps=20,
         optimizer=lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, weight_decay=1e-2),
     )
-    assert same(get_masks(model), before)
+    assert same(get_masks(copy.deepcopy(model)), before)
     for name, mask in before.items():
         weight = model.get_submodule(name).weight
         assert (weight[~mask] == 0).all()
         assert (weight[mask] != 0).all()
-
-
-def test_masked_model_can_be_copied_after_training(data):
-    model = apply_global_pruning(build(), sparsity=0.8)
-    train(model, data)
-    assert same(state(copy.deepcopy(model)), state(model))
 
 
 def formats(model: nn.Module, images: torch.Tensor) -> dict[str, tuple]:
@@ -359,40 +268,22 @@ def test_masked_convolutions_compute_in_the_memory_format_of_dense_ones(data, bu
     assert formats(masked, data.valid.x[:2]) == expected
 
 
-def test_evaluate_agrees_with_a_direct_computation(data):
+@pytest.mark.parametrize("batch_size", [250, 77])
+def test_evaluate_agrees_with_a_direct_computation(data, batch_size):
     model = build().eval()
     with torch.no_grad():
         outputs = model(data.valid.x)
-    result = evaluate(model, data.valid)
+    result = evaluate(model, data.valid, batch_size)
     assert result.accuracy == (outputs.argmax(1) == data.valid.y).double().mean().item()
     assert result.loss == pytest.approx(F.cross_entropy(outputs, data.valid.y).item(), rel=1e-6)
 
 
-def test_evaluate_is_independent_of_the_batch_size(data):
-    model = build("small_convnet")
-    whole, in_parts = evaluate(model, data.valid), evaluate(model, data.valid, batch_size=77)
-    assert in_parts.accuracy == whole.accuracy
-    assert in_parts.loss == pytest.approx(whole.loss, rel=1e-6)
-
-
-def test_evaluate_restores_the_mode_of_every_module(data):
-    model = build("small_convnet").train()
-    model.bn1.eval()
-    evaluate(model, data.valid)
-    assert model.bn2.training
-    assert not model.bn1.training
-
-
-def test_evaluate_uses_evaluation_mode(data):
-    model = nn.Sequential(nn.Dropout(0.9), lenet300(seed=0)).train()
-    assert evaluate(model, data.valid) == evaluate(model[1], data.valid)
-
-
-def test_evaluate_leaves_batchnorm_statistics_alone(data):
-    model = build("small_convnet").train()
-    before = state(model)
-    evaluate(model, data.valid)
-    assert same(state(model), before)
+def test_evaluate_is_in_evaluation_mode_and_leaves_the_model_as_it_was(data):
+    model = nn.Sequential(nn.Dropout(0.9), build("small_convnet")).train()
+    model[1].bn1.eval()
+    with left_as_it_was(model):
+        result = evaluate(model, data.valid)
+    assert result == evaluate(copy.deepcopy(model[1]).eval(), data.valid)
 
 
 def test_evaluate_of_a_model_without_parameters(data):
