@@ -84,3 +84,14 @@ def train_a_step(model: nn.Module, *shape: int, lr: float = 0.1) -> None:
 def is_subset(smaller: State, larger: State) -> bool:
     """Whether every weight that the first masks keep is kept by the second ones."""
     return all((larger[name] | ~smaller[name]).all() for name in larger)
+
+
+def learning_rates(optimizer, scheduler, steps: int) -> list[float]:
+    """The learning rate of each step."""
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if scheduler is not None:
+            scheduler.step()
+    return rates

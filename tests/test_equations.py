@@ -30,6 +30,7 @@ from prunelab.rewinding import error_barrier, snapshot, weight_rewinding
 from prunelab.sparsity import CSRLinear, binary_entropy, bytes_bound, check_sparsity
 from prunelab.surgery import masked_filter_output, prune_channels, prune_network
 from prunelab.training import evaluate, fit, shuffled_batches
+from tests.helpers import learning_rates
 
 EQUATIONS = {}
 RNG = np.random.default_rng(0)
@@ -221,15 +222,6 @@ def barrier(data):
         ]
         expected = max(error_in_numpy(weights, x, labels) for weights in between) - ends
         assert error_barrier(*networks, split, points=points) == pytest.approx(expected, abs=1e-12)
-
-
-def learning_rates(optimizer, scheduler, steps: int) -> list[float]:
-    lrs = []
-    for _ in range(steps):
-        lrs.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        scheduler.step()
-    return lrs
 
 
 @equation("4.1")
@@ -483,10 +475,6 @@ def test_equation(number, data):
     EQUATIONS[number](data)
 
 
-def test_every_documented_equation_is_tested_and_no_other():
-    assert {number for number, _ in documented_numbers()} == set(EQUATIONS)
-
-
-def test_no_equation_number_is_used_twice():
-    numbers = [number for number, _ in documented_numbers()]
-    assert len(numbers) == len(set(numbers)), sorted(documented_numbers())
+def test_every_documented_equation_is_tested_and_no_number_is_used_twice():
+    numbers = sorted(number for number, _ in documented_numbers())
+    assert numbers == sorted(EQUATIONS), sorted(documented_numbers())

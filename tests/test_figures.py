@@ -22,8 +22,6 @@ from scipy import stats
 from prunelab import figures
 from prunelab.data import ROOT
 from prunelab.figures import recorded, style
-from prunelab.studies.latency import relative_speed
-from prunelab.studies.one_shot import with_rules
 
 INK, FAINT = style.THEMES["light"].ink, style.THEMES["light"].faint
 RESULTS = ROOT / "data" / "results"
@@ -119,6 +117,31 @@ def line_color(artist) -> str:
     return to_hex(artist.get_facecolor() if artist.get_fill() else artist.get_edgecolor())
 
 
+def intervals_of(cells: dict[tuple, list[float]], at=lambda x: x) -> dict[str, dict]:
+    """What `check_lines` expects of a table of runs: by name, an interval at every x."""
+    names = dict.fromkeys(name for name, _ in cells)
+    return {n: {at(x): interval(v) for (name, x), v in cells.items() if name == n} for n in names}
+
+
+def bar_middles(ax) -> dict[float, float]:
+    """Of vertical bars: the height at every x."""
+    return {bar.get_x() + bar.get_width() / 2: bar.get_height() for bar in ax.patches}
+
+
+def labels(axis) -> list[str]:
+    return [text.get_text() for text in axis.get_ticklabels()]
+
+
+def values_of(histogram) -> np.ndarray:
+    """The middle of its bin for every value a histogram has counted."""
+    counts, edges, _ = histogram.get_data()
+    return np.repeat((edges[:-1] + edges[1:]) / 2, counts.astype(int))
+
+
+def dashed(ax) -> list:
+    return [line.get_ydata() for line in ax.lines if line.get_linestyle() == "--"]
+
+
 # Learning
 
 
@@ -158,10 +181,9 @@ def test_class_probabilities_are_heights():
     table = pd.DataFrame({"class": ["bag", "boot", "coat"], "probability": [0.2, 0.7, 0.1]})
     picture = figures.class_probabilities(table, "A shirt")
     (ax,) = picture.figure.axes
-    bars = {bar.get_x() + bar.get_width() / 2: bar.get_height() for bar in ax.patches}
-    assert bars == {0: 0.2, 1: 0.7, 2: 0.1}
+    assert bar_middles(ax) == {0: 0.2, 1: 0.7, 2: 0.1}
     assert ax.get_ylim()[0] == 0
-    assert [text.get_text() for text in ax.get_xticklabels()] == ["bag", "boot", "coat"]
+    assert labels(ax.xaxis) == ["bag", "boot", "coat"]
     assert {name: place[:2] for name, place in words(ax).items()} == {
         "20.0%": (0, 0.2),
         "70.0%": (1, 0.7),
@@ -183,7 +205,7 @@ def test_bars_of_density_stand_at_their_layer_in_the_color_of_their_rule():
     picture = figures.kept_by_layer(table)
     (ax,) = picture.figure.axes
     assert ax.yaxis_inverted()
-    layers = [text.get_text() for text in ax.get_yticklabels()]
+    layers = labels(ax.yaxis)
     assert layers == ["fc1", "fc2"]
     colors = dict(zip("ab", style.COLORS, strict=False))
     bars = {}
@@ -210,10 +232,8 @@ def test_mask_and_histogram_tell_kept_from_pruned():
     assert left.images[0].get_array().tolist() == mask.tolist()
     drawn = named(right.patches)
     for name, chosen in (("kept", mask), ("pruned", ~mask)):
-        values, edges, _ = drawn[name].get_data()
-        assert np.repeat((edges[:-1] + edges[1:]) / 2, values.astype(int)) == pytest.approx(
-            sorted(weights[chosen].tolist()), abs=1 / 80 + 1e-6
-        )
+        values = sorted(weights[chosen].tolist())
+        assert values_of(drawn[name]) == pytest.approx(values, abs=1 / 80 + 1e-6)
     assert line_color(drawn["kept"]) == style.COLORS[0].lower()
     assert line_color(drawn["pruned"]) == FAINT
     check_legend(right.get_legend(), drawn)
@@ -228,10 +248,7 @@ def test_weight_histograms_count_each_networks_weights():
     (ax,) = picture.figure.axes
     drawn = named(ax.patches)
     for name, values in weights.items():
-        counts, edges, _ = drawn[name].get_data()
-        assert np.repeat((edges[:-1] + edges[1:]) / 2, counts.astype(int)) == pytest.approx(
-            sorted(values), abs=0.3 / 120 + 1e-9
-        )
+        assert values_of(drawn[name]) == pytest.approx(sorted(values), abs=0.3 / 120 + 1e-9)
     check_legend(ax.get_legend(), drawn)
     assert ax.get_yscale() == "symlog"
     assert "nearer to 0 than 0.005: small 75%, large 0%" in picture.caption
@@ -250,11 +267,7 @@ ONE_SHOT = {
 def test_accuracy_against_density():
     picture = figures.accuracy_against_density(tidy("rule sparsity accuracy", ONE_SHOT), "A title.")
     (ax,) = picture.figure.axes
-    expected = {
-        rule: {1 - s: interval(v) for (r, s), v in ONE_SHOT.items() if r == rule}
-        for rule in ("LAMP", "random")
-    }
-    check_lines(ax, expected)
+    check_lines(ax, intervals_of(ONE_SHOT, lambda sparsity: 1 - sparsity))
     check_legend(ax.get_legend(), named(ax.lines))
     check_density_axis(ax, ["100 %", "50 %", "20 %", "10 %"])
     assert ax.yaxis.get_major_formatter()(0.5) == "50 %"
@@ -280,11 +293,7 @@ def test_zeros_while_training():
     }
     picture = figures.zeros_while_training(tidy("order steps sparsity", cells))
     (ax,) = picture.figure.axes
-    expected = {
-        order: {steps: interval(v) for (o, steps), v in cells.items() if o == order}
-        for order in ("masked", "plain")
-    }
-    check_lines(ax, expected)
+    check_lines(ax, intervals_of(cells))
     check_legend(ax.get_legend(), named(ax.lines))
     assert ax.get_xscale() == "symlog"
     assert ticks(ax.xaxis) == ["0", "10"]
@@ -320,11 +329,12 @@ def test_bytes_by_format_are_widths():
     table = pd.DataFrame({"format": ["dense", "entropy bound"], "bytes": [1_065_000, 80_000]})
     picture = figures.bytes_by_format(table, 0.9)
     (ax,) = picture.figure.axes
-    bars = {round(bar.get_y() + bar.get_height() / 2): bar for bar in ax.patches}
-    assert {y: bar.get_width() for y, bar in bars.items()} == {0: 1065, 1: 80}
+    bars = [
+        (round(b.get_y() + b.get_height() / 2), b.get_width(), line_color(b)) for b in ax.patches
+    ]
+    assert bars == [(0, 1065, style.COLORS[0].lower()), (1, 80, FAINT)]
     assert ax.get_xlim()[0] == 0
-    assert [to_hex(bars[y].get_facecolor()) for y in (0, 1)] == [style.COLORS[0].lower(), FAINT]
-    assert [text.get_text() for text in ax.get_yticklabels()] == ["dense", "entropy bound"]
+    assert labels(ax.yaxis) == ["dense", "entropy bound"]
     assert {name: place[:2] for name, place in words(ax).items()} == {
         "1,065 kB": (1065, 0),
         "80 kB": (80, 1),
@@ -342,34 +352,16 @@ def test_speed_against_density():
     }
     picture = figures.speed_against_density(tidy("batch format sparsity speedup", cells))
     for ax, batch in zip(picture.figure.axes, (1, 3), strict=True):
-        expected = {
-            name: {1 - s: interval(v) for (b, n, s), v in cells.items() if (b, n) == (batch, name)}
-            for name in ("masked", "CSR")
-        }
-        check_lines(ax, expected)
+        here = {key[1:]: values for key, values in cells.items() if key[0] == batch}
+        check_lines(ax, intervals_of(here, lambda sparsity: 1 - sparsity))
         check_legend(picture.figure.axes[0].get_legend(), named(ax.lines))
         assert ax.get_title(loc="left") == f"batch {batch}"
-        assert [line.get_ydata() for line in ax.lines if line.get_linestyle() == "--"] == [[1, 1]]
+        assert dashed(ax) == [[1, 1]]
         check_density_axis(ax, ["100 %", "50 %", "20 %", "10 %", "5 %", "2 %"])
         assert ax.get_yscale() == "log"
         assert ax.yaxis.get_major_formatter()(0.5) == "0.5×"
     assert "at batch 1 and 3, for masked, CSR; the fastest is CSR at batch 3" in picture.caption
     assert "50% kept, 3.5 times dense" in picture.caption
-
-
-def test_relative_speed_is_how_many_times_faster_than_dense_in_the_same_trial():
-    trials = {"layer": "a", "batch": 1, "sparsity": 0.9}
-    table = pd.DataFrame(
-        [
-            {**trials, "seed": 0, "format": "dense", "median": 8.0},
-            {**trials, "seed": 0, "format": "CSR", "median": 2.0},
-            {**trials, "seed": 1, "format": "CSR", "median": 5.0},
-            {**trials, "seed": 1, "format": "dense", "median": 1.0},
-        ]
-    )
-    fast = relative_speed(table)
-    assert fast.set_index("seed")["speedup"].to_dict() == {0: 4.0, 1: 0.2}
-    assert set(fast["format"]) == {"CSR"}
 
 
 # Any table
@@ -414,9 +406,7 @@ def test_intervals_against_in_panels():
         assert ax.get_title(loc="left") == name
         assert ticks(ax.xaxis) == places
         assert (ax.get_xscale(), ax.get_xlabel()) == ("symlog", "x steps")
-        assert [line.get_ydata() for line in ax.lines if line.get_linestyle() == "--"] == [
-            [0.9] * 2
-        ]
+        assert dashed(ax) == [[0.9, 0.9]]
     assert first.get_ylabel() == "accuracy"
     assert first.yaxis.get_major_formatter()(0.5) == "50 %"
     assert picture.figure.get_suptitle() == "A title."
@@ -426,16 +416,10 @@ def test_intervals_against_in_panels():
     )
 
 
-@pytest.mark.parametrize(
-    ("scale", "order", "places"),
-    [
-        ("linear", [0.1, 0.5, 1], ["0.1", "0.5", "1"]),
-        ("log", [0.1, 0.5, 1], ["0.1", "0.5", "1"]),
-        ("symlog", [0.1, 0.5, 1], ["0.1", "0.5", "1"]),
-        ("density", [1, 0.5, 0.1], ["100 %", "50 %", "20 %", "10 %"]),
-    ],
-)
-def test_intervals_against_on_every_scale(scale, order, places):
+@pytest.mark.parametrize("scale", ["linear", "log", "symlog", "density"])
+def test_intervals_against_on_every_scale(scale):
+    order = [1, 0.5, 0.1] if scale == "density" else [0.1, 0.5, 1]
+    places = ["100 %", "50 %", "20 %", "10 %"] if scale == "density" else ["0.1", "0.5", "1"]
     cells = {("a", 0.5): [3.0, 4.0], ("a", 0.1): [1.0, 1.5], ("a", 1): [5.0, 7.0]}
     table = tidy("kind share loss", cells)
     picture = figures.intervals_against(
@@ -481,7 +465,7 @@ def test_differences():
         assert dot.get_marker() == key[row.source].get_marker()
         assert words(ax)[f"{row.mean:+.2f}"][::2] == (row.high, color)
     assert list(key) == ["ours", "paper"]
-    assert [text.get_text() for text in ax.get_yticklabels()] == list(table["setting"])
+    assert labels(ax.yaxis) == list(table["setting"])
     assert ax.yaxis_inverted()
     assert ax.get_xlabel() == "points"
     assert "net +1.00 [-0.50, +2.25]; net -2.00 [-3.00, -0.75]; big net +0.50" in picture.caption
@@ -527,7 +511,7 @@ CHANNELS = pd.DataFrame(
 def test_channel_map(lit):
     picture = figures.channel_map(CHANNELS.sample(frac=1, random_state=1).sort_index(), lit, "T.")
     (ax,) = picture.figure.axes
-    layer_axes = [text.get_text() for text in ax.get_yticklabels()]
+    layer_axes = labels(ax.yaxis)
     assert layer_axes == ["conv1 reads", "conv1 writes", "conv2 reads", "conv2 writes"]
     assert ax.yaxis_inverted()
     names = {9: "·", 4: "a1", 5: "a2", 7: "b1"}
@@ -567,7 +551,7 @@ def test_zoo():
     ]
     picture = figures.zoo(pd.DataFrame(rows))
     shares, times = picture.figure.axes
-    assert [text.get_text() for text in shares.get_yticklabels()] == ["fast", "slow"]
+    assert labels(shares.yaxis) == ["fast", "slow"]
     assert shares.yaxis_inverted()
 
     def geometric(values):
@@ -705,12 +689,9 @@ def test_ticket_race_is_run_at_the_nearest_density_that_has_curves():
     check_lines(ax, expected)
     check_legend(ax.get_legend(), named(ax.lines))
     assert ax.get_title(loc="left") == "51.2% of the weights kept."
-
-
-def test_a_race_of_the_dense_network_is_one_line():
-    picture = figures.ticket_race(tickets(), density=1.0)
-    assert list(named(picture.figure.axes[0].lines)) == ["dense"]
-    assert picture.caption.count("iterations with") == 1
+    dense = figures.ticket_race(table, density=1.0)
+    assert list(named(dense.figure.axes[0].lines)) == ["dense"]
+    assert dense.caption.count("iterations with") == 1
 
 
 # The figures of the recorded studies
@@ -756,24 +737,6 @@ def test_figure_of_the_readme_has_every_rule_by_its_name():
             assert drawn[rule] == mean_of(rows, 1 - rows["sparsity"], "accuracy")
 
 
-def test_with_rules_names_criterion_and_scope():
-    table = pd.DataFrame({"criterion": ["lamp", "l1", "l1", "random"], "accuracy": [4, 3, 2, 1]})
-    table["scope"] = ["global", "global", "layerwise", "layerwise"]
-    assert with_rules(table).set_index("rule")["accuracy"].to_dict() == {
-        "LAMP, global": 4,
-        "magnitude, global": 3,
-        "magnitude, layerwise": 2,
-        "random, layerwise": 1,
-    }
-
-
-def test_recorded_permanence_is_drawn():
-    for name, picture in pictures_of("permanence").items():
-        rows = record("permanence", network=name.removeprefix("permanence_"))
-        drawn = lines_of(picture.figure.axes[0])
-        assert drawn == {o: mean_of(r, "steps", "sparsity") for o, r in rows.groupby("order")}
-
-
 def test_recorded_speeds_are_dense_time_over_the_formats_time():
     pictures = pictures_of("latency")
     layers = {"latency_linear": "linear 2048×2048", "latency_lenet300": "lenet300"}
@@ -789,27 +752,32 @@ def test_recorded_speeds_are_dense_time_over_the_formats_time():
                 assert points == pytest.approx({1 - s: v for s, v in speed.items()})
 
 
-def test_recorded_supermasks_are_drawn():
-    pictures = pictures_of("supermasks")
-    masks = record("supermasks", experiment="masks")
-    for ax in pictures["supermasks_masks"].figure.axes:
-        rows = masks[masks["values"] == ax.get_title(loc="left")]
-        drawn = {name: points for name, points in lines_of(ax).items() if points}
-        groups = rows.groupby("criterion")
-        assert drawn == {name: mean_of(r, "density", "test_accuracy") for name, r in groups}
-    for experiment, by in (("signs", "values"), ("zeros", "pruned")):
-        groups = record("supermasks", experiment=experiment).groupby(by)
-        drawn = lines_of(pictures[f"supermasks_{experiment}"].figure.axes[0])
-        assert drawn == {name: mean_of(r, "density", "test_accuracy") for name, r in groups}
-
-
-def test_recorded_instability_is_drawn():
+def test_recorded_permanence_instability_and_supermasks_are_drawn():
     rows = record("instability", network="half_convnet")
-    percent = (100 * rows["share"]).round(1)
-    for value in ("barrier", "test_accuracy"):
-        drawn = lines_of(pictures_of("instability")[f"instability_{value}"].figure.axes[0])
-        groups = rows.groupby("kind")
-        assert drawn == {kind: mean_of(r, percent[r.index], value) for kind, r in groups}
+    rows = rows.assign(percent=(100 * rows["share"]).round(1))
+    expected = {
+        f"instability_{value}": (rows, "percent", value, "kind")
+        for value in ("barrier", "test_accuracy")
+    }
+    for network, part in record("permanence").groupby("network"):
+        expected[f"permanence_{network}"] = (part, "steps", "sparsity", "order")
+    for experiment, by in (("signs", "values"), ("zeros", "pruned")):
+        part = record("supermasks", experiment=experiment)
+        expected[f"supermasks_{experiment}"] = (part, "density", "test_accuracy", by)
+    pictures = {
+        name: picture
+        for study in ("instability", "permanence", "supermasks")
+        for name, picture in pictures_of(study).items()
+    }
+    panels = pictures.pop("supermasks_masks").figure.axes
+    assert pictures.keys() == expected.keys()
+    drawn = [(picture.figure.axes[0], *expected[name]) for name, picture in pictures.items()]
+    for ax in panels:
+        part = record("supermasks", experiment="masks", values=ax.get_title(loc="left"))
+        drawn.append((ax, part, "density", "test_accuracy", "criterion"))
+    for ax, part, x, y, by in drawn:
+        lines = {name: points for name, points in lines_of(ax).items() if points}
+        assert lines == {name: mean_of(group, x, y) for name, group in part.groupby(by)}
 
 
 def test_recorded_tickets_are_drawn_as_in_the_paper():
@@ -893,15 +861,12 @@ def test_a_picture_keeps_the_theme_it_was_drawn_in():
     assert np.abs(names_of_classes - ink).max(axis=1).min() < 60
 
 
-def test_caption_is_the_alternative_text(picture):
+def test_caption_is_the_alternative_text_and_escaped_in_html(picture):
     bundle, metadata = picture._repr_mimebundle_()
     assert metadata["image/png"]["alt"] == bundle["text/plain"] == picture.caption
     assert bundle["image/png"] == picture.png
     assert picture.png.startswith(b"\x89PNG")
     assert not plt.get_fignums()
-
-
-def test_caption_is_escaped_in_html(picture):
     quoted = figures.Picture(picture.figure, 'a "quoted" <caption>')
     assert 'alt="a &quot;quoted&quot; &lt;caption&gt;"' in quoted.to_html()
 

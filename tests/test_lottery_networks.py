@@ -10,13 +10,13 @@ from torch import nn
 
 from prunelab.cli import main
 from prunelab.data import Data
-from prunelab.figures import recorded
 from prunelab.lab import cache, runner
 from prunelab.masks import effective_weight, get_masks, kept_weights, prunable_layers
 from prunelab.models import NETWORKS, resnet20
 from prunelab.rewinding import snapshot
 from prunelab.studies import lottery_networks as study
 from prunelab.training import evaluate, fit
+from tests.helpers import learning_rates, same
 from tests.test_lottery import few_images
 
 PAPER = {  # iterations, batch size, learning rate, share of a convolution pruned a round
@@ -108,22 +108,10 @@ def test_weights_are_gaussian_glorot(network):
     assert weight.std().item() == pytest.approx((2 / sum(sizes)) ** 0.5, rel=0.02)
 
 
-def rates(network: str, first: int, steps: int) -> list[float]:
-    """The learning rate of each iteration of the paper's training, from one on."""
-    model = nn.Linear(1, 1)
-    optimizer, scheduler = study.schedule(model, network, first, PAPER[network][0])
-    seen = []
-    for _ in range(steps):
-        seen.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        if scheduler is not None:
-            scheduler.step()
-    return seen
-
-
 @pytest.mark.parametrize("first", [0, 500, 22_000])
 def test_learning_rate_falls_at_20_000_and_25_000_wherever_training_starts(first):
-    seen = dict(enumerate(rates("resnet20", first, 25_001 - first), start=first))
+    schedule = study.schedule(nn.Linear(1, 1), "resnet20", first, 30_000)
+    seen = dict(enumerate(learning_rates(*schedule, 25_001 - first), start=first))
     for iteration, rate in {0: 0.1, 19_999: 0.1, 20_000: 0.01, 24_999: 0.01, 25_000: 1e-3}.items():
         assert seen.get(iteration, rate) == pytest.approx(rate)
     assert first in seen
@@ -163,21 +151,13 @@ def test_ticket_starts_from_the_dense_network_at_the_iteration(small_study):
 
 def test_reinit_has_the_masks_of_the_ticket_and_starts_over(small_study):
     data = study.load_data("fashion-mnist", seed=study.seed_for(0, "split"))
-    ticket = study.starting_point(data, "ticket", **LAST, **WHICH)
+    ticket = study.starting_point(data, "ticket", **LAST, **WHICH | {"rewind": 0})
+    assert same(snapshot(ticket), snapshot(study.initialized("resnet20", data, seed=0)))
     reinit = study.starting_point(data, "random reinit", **LAST, **WHICH)
-    assert all(
-        torch.equal(get_masks(reinit)[name], mask) for name, mask in get_masks(ticket).items()
-    )
     assert reinit.bn1.running_mean.abs().max() == 0
     assert not torch.equal(reinit.conv1.weight_orig, ticket.conv1.weight_orig)
-
-
-def test_rewinding_to_0_is_the_initialization(small_study):
-    which = WHICH | {"rewind": 0}
-    data = study.load_data("fashion-mnist", seed=study.seed_for(0, "split"))
-    ticket = study.starting_point(data, "ticket", **LAST, **which)
-    expected = snapshot(study.initialized("resnet20", data, seed=0))
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in snapshot(ticket).items())
+    ticket = study.starting_point(data, "ticket", **LAST, **WHICH)
+    assert same(get_masks(reinit), get_masks(ticket))
 
 
 def test_rewound_training_goes_on_with_the_schedule(small_study, histories):
@@ -225,15 +205,6 @@ def test_command_line_runs_the_study_and_draws_it(small_study, monkeypatch):
     assert (table[table["moment"] == "end"]["iteration"] == 2).all()
     drawn = {path.name for path in (folder / "figures").iterdir()}
     assert drawn == {"lottery_conv2.png", "lottery_conv2-dark.png", "lottery_conv2.pdf"}
-    ((name, picture),) = recorded.DRAWN["lottery_networks"](table.assign(network="resnet20"))
-    assert name == "lottery_resnet20"
-    assert "Test accuracy at the end with 80" in picture.caption
-
-
-def test_wrong_network_is_a_wrong_use_of_the_command_line(capsys):
-    with pytest.raises(SystemExit, match="2"):
-        main(["run", "lottery_networks", "--network", "vgg19"])
-    assert "network='vgg19' is unknown; choose conv2, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
