@@ -65,8 +65,8 @@ def test_criterion_keeps_the_right_weights(criterion, kept):
 
 
 def test_same_sign_is_the_criterion_unless_another_is_given(weights):
-    expected = supermask(*weights, {"fc3": 10}, "large final, same sign")
-    assert same(supermask(*weights, {"fc3": 10}), expected)
+    expected = supermask(*weights, {"fc3": 600}, "large final, same sign")
+    assert same(supermask(*weights, {"fc3": 600}), expected)
 
 
 def test_unknown_criterion_and_too_many_weights_are_errors(weights):
