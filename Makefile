@@ -13,7 +13,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TQDM_DISABLE=1
 .PHONY: lab test test-zoo mutants notebooks figures
 
 lab: .venv/ready
-	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab --config=notebooks/jupyter_lab_config.py
 
 test: .venv/ready
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Execute notebooks top to bottom in place: outputs, widget state and the measured run time.
+"""Execute notebooks top to bottom in place: outputs and the measured run time.
 
 python notebooks/execute.py [NOTEBOOK ...]
 """
@@ -24,7 +24,7 @@ def execute(path: Path) -> float:
     client = NotebookClient(
         notebook,
         timeout=600,
-        store_widget_state=True,
+        store_widget_state=False,  # a slider's picture is in its output
         kernel_name="python3",
         record_timing=False,
         resources={"metadata": {"path": str(path.parent)}},
@@ -34,6 +34,7 @@ def execute(path: Path) -> float:
     seconds = time.perf_counter() - start
     header = notebook.cells[0]
     header.source = RUN_TIME.sub(f"about {5 * -(-seconds // 5):.0f} s", header.source)
+    notebook.metadata.pop("widgets", None)
     # The version of Python is this machine's own business, not the notebook's.
     notebook.metadata.get("language_info", {}).pop("version", None)
     nbformat.write(notebook, path)

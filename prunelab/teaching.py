@@ -1,6 +1,7 @@
 """What notebooks show beside figures: a function with its equation, and a knob to turn."""
 
 import inspect
+import os
 import re
 import textwrap
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from prunelab.data import ROOT
 from prunelab.figures import Picture
 
 EQUATION = re.compile(r"\$\$.*?\\tag\{(\d+\.\d+)\}.*?\$\$", re.DOTALL)
+# Room for 100 characters a line: in a narrow window the code scrolls, it breaks within no word.
+UNBROKEN = '<div style="overflow-x: auto"><div style="min-width: 62em">'
 SECTION = re.compile(r"^(?:Args|Returns|Raises|Warns|Example|Source):", re.MULTILINE)
 
 
@@ -28,12 +31,12 @@ def show(function: Callable) -> Markdown:
     if not getattr(function, "__module__", "").startswith("prunelab"):
         raise ValueError(f"show({function!r}): give a function or class of prunelab")
     function = inspect.unwrap(function)  # a decorator lives in another file
-    file = Path(inspect.getfile(function)).relative_to(ROOT).as_posix()
+    file = Path(inspect.getfile(function)).relative_to(ROOT)
     description = SECTION.split(inspect.getdoc(function) or "", maxsplit=1)[0].strip()
     source = _without_docstring(textwrap.dedent(inspect.getsource(function)))
     return Markdown(
-        f"**`{function.__name__}`** in [{file}](../{file})\n\n"
-        f"{description}\n\n```python\n{source}\n```"
+        f"**`{function.__name__}`** in {_link(file)}\n\n{description}\n\n"
+        f"{UNBROKEN}\n\n```python\n{source}\n```\n\n</div></div>"
     )
 
 
@@ -57,14 +60,25 @@ def slider(draw: Callable[..., Picture], **knobs: widgets.Widget) -> None:
         raise ValueError(f"knobs {sorted(knobs)} must be the parameters {sorted(parameters)}")
     picture = widgets.HTML()
 
-    def redraw(_=None) -> None:
-        picture.value = draw(**{name: knob.value for name, knob in knobs.items()}).to_html()
+    def redraw(_=None) -> Picture:
+        drawn = draw(**{name: knob.value for name, knob in knobs.items()})
+        picture.value = drawn.to_html()
+        return drawn
 
     for name, knob in knobs.items():
         knob.description = knob.description or name
         knob.observe(redraw, names="value")
-    redraw()
-    display(widgets.VBox([*knobs.values(), picture]))
+    first = redraw()._repr_mimebundle_()  # what a reader without a kernel sees
+    live = widgets.VBox([*knobs.values(), picture])._repr_mimebundle_()
+    display({**live, **first}, raw=True)
+
+
+def _link(file: Path) -> str:
+    """From the notebook's folder, where its kernel runs; none from outside the project."""
+    here = Path.cwd()
+    if not here.is_relative_to(ROOT):
+        return f"`{file.as_posix()}`"
+    return f"[{file.as_posix()}]({Path(os.path.relpath(ROOT / file, here)).as_posix()})"
 
 
 def _without_docstring(source: str) -> str:

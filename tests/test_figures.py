@@ -3,6 +3,8 @@
 The tables are made by hand, and what has to be drawn is computed here from their values.
 """
 
+import base64
+import html
 import io
 import re
 from pathlib import Path
@@ -862,9 +864,10 @@ def test_a_picture_keeps_the_theme_it_was_drawn_in():
 
 
 def test_caption_is_the_alternative_text_and_escaped_in_html(picture):
-    bundle, metadata = picture._repr_mimebundle_()
-    assert metadata["image/png"]["alt"] == bundle["text/plain"] == picture.caption
-    assert bundle["image/png"] == picture.png
+    bundle = picture._repr_mimebundle_()
+    assert bundle == {"text/html": picture.to_html(), "text/plain": picture.caption}
+    assert f'alt="{html.escape(picture.caption)}"' in bundle["text/html"]
+    assert base64.b64encode(picture.png).decode() in bundle["text/html"]
     assert picture.png.startswith(b"\x89PNG")
     assert not plt.get_fignums()
     quoted = figures.Picture(picture.figure, 'a "quoted" <caption>')

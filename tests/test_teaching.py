@@ -4,6 +4,7 @@ import inspect
 
 import ipywidgets as widgets
 import pytest
+from ipywidgets.widgets.widget import _instances
 
 from prunelab import teaching
 from prunelab.figures import Picture
@@ -19,11 +20,14 @@ class FakePicture:
     def to_html(self) -> str:
         return f"drawn at {self.value}"
 
+    def _repr_mimebundle_(self) -> dict[str, str]:
+        return {"text/html": self.to_html(), "text/plain": "caption"}
+
 
 @pytest.fixture
 def displayed(monkeypatch):
     shown = []
-    monkeypatch.setattr(teaching, "display", shown.append)
+    monkeypatch.setattr(teaching, "display", lambda bundle, raw: shown.append(bundle))
     return shown
 
 
@@ -32,11 +36,20 @@ def test_show_has_the_description_the_equation_the_source_and_the_file():
     assert "Mark the `count` lowest scores" in text
     assert r"\tag{1.2}" in text
     assert "threshold = scores.kthvalue(count).values" in text
-    assert "(../prunelab/pruning.py)" in text
 
 
-def test_show_links_to_the_file_of_a_decorated_function():
-    assert "(../prunelab/training.py)" in show(evaluate).data
+@pytest.mark.parametrize(
+    ("folder", "function", "link"),
+    [
+        ("notebooks", lowest, "[prunelab/pruning.py](../prunelab/pruning.py)"),
+        ("notebooks", evaluate, "[prunelab/training.py](../prunelab/training.py)"),  # decorated
+        ("notebooks/exercises", lowest, "[prunelab/pruning.py](../../prunelab/pruning.py)"),
+        ("..", lowest, "`prunelab/pruning.py`"),  # outside of what JupyterLab can open
+    ],
+)
+def test_show_links_to_the_file(monkeypatch, folder, function, link):
+    monkeypatch.chdir(teaching.ROOT / folder)
+    assert f"in {link}\n" in show(function).data
 
 
 def test_show_leaves_arguments_and_docstring_out_of_the_source():
@@ -65,7 +78,10 @@ def test_equations_lists_the_numbers_of_a_docstring():
 def test_slider_redraws_when_its_knob_is_turned(displayed):
     knob = widgets.FloatSlider(0.5)
     slider(lambda sparsity: FakePicture(sparsity), sparsity=knob)
-    picture = displayed[0].children[-1]
+    assert displayed[0]["text/html"] == "drawn at 0.5"
+    assert displayed[0]["text/plain"] == "caption"
+    view = displayed[0]["application/vnd.jupyter.widget-view+json"]
+    picture = _instances[view["model_id"]].children[-1]
     assert picture.value == "drawn at 0.5"
     knob.value = 0.75
     assert picture.value == "drawn at 0.75"

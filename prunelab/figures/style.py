@@ -43,6 +43,11 @@ THEMES = {
 }
 _theme = THEMES["light"]  # written by `use_theme` only
 
+FOLLOW_JUPYTERLAB = (  # its dark theme turns a light figure around; hues stay
+    '<style>[data-jp-theme-light="false"] img.prunelab-light'
+    "{filter:invert(93%) hue-rotate(180deg)}</style>"
+)
+
 
 class use_theme:
     """Draw in a theme from here on; or, as `with use_theme("dark"):`, inside the block only.
@@ -80,21 +85,22 @@ def theme() -> Theme:
 class Picture:
     """A finished figure with a caption that says in words what there is to see.
 
-    Notebooks show it as a PNG with the caption as its alternative text.
+    Notebooks show it as HTML: JupyterLab gives a bare PNG no alternative text.
     """
 
     def __init__(self, figure: Figure, caption: str):
         self.figure, self.caption = figure, caption
-        self._style = _style(theme())  # ticks take their colors when they are rendered
+        self._theme = theme()
+        self._style = _style(self._theme)  # ticks take their colors when they are rendered
 
     @cached_property
     def png(self) -> bytes:
-        """The picture as a small PNG: 64 colors are plenty, and a quarter of the bytes."""
+        """The picture as a small PNG: 48 colors are plenty, and a quarter of the bytes."""
         drawn, packed = io.BytesIO(), io.BytesIO()
         with mpl.rc_context(self._style):
             self.figure.savefig(drawn, format="png")
         with Image.open(drawn) as image:
-            image.convert("RGB").quantize(64, kmeans=1).save(packed, format="png", optimize=True)
+            image.convert("RGB").quantize(48, kmeans=1).save(packed, format="png", optimize=True)
         return packed.getvalue()
 
     def save(self, path: Path) -> Path:
@@ -108,11 +114,16 @@ class Picture:
     def to_html(self) -> str:
         """An `<img>` element that carries the picture and its alternative text."""
         data = base64.b64encode(self.png).decode()
-        return f'<img src="data:image/png;base64,{data}" alt="{html.escape(self.caption)}">'
+        alt = html.escape(self.caption)
+        if self._theme != THEMES["light"]:
+            return f'<img src="data:image/png;base64,{data}" alt="{alt}">'
+        return (
+            f"{FOLLOW_JUPYTERLAB}"
+            f'<img class="prunelab-light" src="data:image/png;base64,{data}" alt="{alt}">'
+        )
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        data = {"image/png": self.png, "text/plain": self.caption}
-        return data, {"image/png": {"alt": self.caption}}
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+        return {"text/html": self.to_html(), "text/plain": self.caption}
 
 
 @contextmanager
