@@ -24,6 +24,7 @@ from scipy import stats
 from prunelab import figures
 from prunelab.data import ROOT
 from prunelab.figures import recorded, style
+from prunelab.lab.results import save_results
 
 INK, FAINT = style.THEMES["light"].ink, style.THEMES["light"].faint
 RESULTS = ROOT / "data" / "results"
@@ -818,7 +819,7 @@ def test_only_resnet20_is_drawn_at_the_end_of_training():
 
 
 def test_files_of_the_recorded_studies(tmp_path, monkeypatch):
-    tidy("rule sparsity accuracy", ONE_SHOT).to_csv(tmp_path / "mine.csv", index=False)
+    save_results("mine", tidy("rule sparsity accuracy", ONE_SHOT), {}, tmp_path)
     draw = {"mine": lambda table: [("curve", figures.accuracy_against_density(table))]}
     monkeypatch.setattr(recorded, "DRAWN", draw | {"not recorded": None})
     paths = list(recorded.draw_recorded(tmp_path / "figures", tmp_path))

@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import json
+import pickle
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -19,8 +21,9 @@ import prunelab.studies
 from prunelab.cli import main
 from prunelab.data import ROOT
 from prunelab.figures import recorded
-from prunelab.lab import cache, runner
-from prunelab.lab.results import RESULTS, load_results, write_whole
+from prunelab.lab import cache, results, runner, store
+from prunelab.lab.results import RESULTS, DamagedRecord, compared, load_results
+from prunelab.lab.store import write_whole
 from prunelab.training import TrainingInterrupted
 from tests.processes import answer, start, stop_hard, wait_until
 
@@ -101,6 +104,9 @@ def study(tmp_path, monkeypatch, request):
     monkeypatch.setattr(prunelab.studies, "__path__", path)
     monkeypatch.setattr(runner, "STUDIES", tmp_path)
     monkeypatch.setattr(runner, "studies", lambda: [name])
+    monkeypatch.setattr(runner, "BUILD", tmp_path / "build")
+    for module in (runner, results):
+        monkeypatch.setattr(module, "RESULTS", tmp_path / "records")
     monkeypatch.setattr(cache, "CACHE", tmp_path / "cache")
     yield Study(name, tmp_path)
     sys.modules.pop(f"prunelab.studies.{name}", None)
@@ -169,13 +175,86 @@ def test_training_stopped_by_hand_is_an_error_and_not_kept(study):
     assert study.calls() == [2, 1, 1]
 
 
-@pytest.mark.filterwarnings("ignore:Exception while loading results")
-def test_damaged_cache_entry_is_measured_again(study):
-    first = study.run()
-    for path in (study.folder / "cache").rglob("output.pkl"):
-        path.write_bytes(b"damaged")
-    pd.testing.assert_frame_equal(study.run(), first)
-    assert study.calls() == [2, 2, 2]
+class Harmful:
+    """What a pickle can do: run code when it is read."""
+
+    def __reduce__(self):
+        return print, ("HARMED",)
+
+
+def flipped(content: bytes) -> bytes:
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda path, other: path.write_bytes(pickle.dumps(Harmful())), "its checksum is wrong"),
+        (lambda path, other: path.write_bytes(b""), "its checksum is wrong"),
+        (lambda path, other: path.write_bytes(flipped(path.read_bytes())), "its checksum is wrong"),
+        (lambda path, other: path.write_bytes(other.read_bytes()), "it is of another call"),
+        (lambda path, other: path.write_bytes(store.packed([1])), "not enough values to unpack"),
+        (lambda path, other: [path.unlink(), path.mkdir()], "Is a directory"),
+    ],
+)
+def test_cache_entry_that_is_not_what_was_kept_is_made_again(study, capsys, damage, why):
+    first = study.run(seeds=2)
+    path, other = (p for p in (study.folder / "cache").rglob("*") if p.is_file())
+    damage(path, other)
+    if path.is_dir():
+        with pytest.raises(runner.StudyStopped, match="cannot be written"):
+            study.run(seeds=2)
+    else:
+        pd.testing.assert_frame_equal(study.run(seeds=2), first)
+    shown = capsys.readouterr()
+    assert re.search(rf"prunelab: {path} is not used, but made again: .*{why}", shown.err)
+    assert "HARMED" not in shown.out
+    assert sorted(study.calls()) == [1, 2]
+
+
+def test_what_is_kept_comes_back_as_it_was():
+    image = torch.randn(2, 3, 4, 5)
+    tensors = {
+        "channels last": image.to(memory_format=torch.channels_last),
+        "transposed": image[0, 0].t(),
+        "empty": torch.zeros(0, 3),
+        "count": torch.tensor(5),
+        "mask": image > 0,
+        "half": image.bfloat16(),
+        "part of another": image[:, 1, 1:3],
+        "one number": torch.tensor(1.0).expand(2, 3),
+    }
+    rows = [{"x": 0.1 + 0.2, "n": float("nan"), "i": float("-inf"), "none": None, "yes": True}]
+    value = {("ticket", 0, 1): rows, 3: (tensors, [], {}, ""), "e": -0.0, "tuple": ((),)}
+    again = store.unpacked(store.packed(value))
+    assert repr(again) == repr(value)
+    for name, tensor in again[3][0].items():
+        assert tensor.dtype == tensors[name].dtype
+        assert torch.equal(tensor, tensors[name])
+        assert tensor.stride() == tensors[name].clone().stride()
+    numbers = store.unpacked(store.packed([np.float64(1 / 3), np.int64(3), np.bool_(True)]))
+    assert [(type(n), n) for n in numbers] == [(float, 1 / 3), (int, 3), (bool, True)]
+    for wrong in ({1, 2}, object(), np.ones(3), b"bytes"):
+        with pytest.raises(TypeError, match="cannot be kept"):
+            store.packed([wrong])
+
+
+def test_the_cache_has_a_place_everywhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+    monkeypatch.setattr(sys, "platform", "linux")
+    for named in (None, ""):
+        assert cache.cache_folder(named, tmp_path) == tmp_path / ".cache"
+    assert cache.cache_folder("shared", tmp_path) == Path("shared").absolute()
+    monkeypatch.setattr("os.access", lambda *place: False)
+    assert cache.cache_folder(None, tmp_path) == tmp_path / "own" / "prunelab"
+
+
+def test_a_place_that_cannot_be_written_is_said_before_anything_is_measured(study, monkeypatch):
+    (study.folder / "file").touch()
+    monkeypatch.setattr(cache, "CACHE", study.folder / "file" / "cache")
+    with pytest.raises(runner.StudyStopped, match=r"file/cache cannot be written \(.*no folder"):
+        study.run()
+    assert study.calls() == []
 
 
 def test_every_run_has_one_thread_and_the_caller_has_its_own_again(study, monkeypatch):
@@ -208,14 +287,13 @@ def test_scales_and_options_set_the_grid(study):
     assert len(study.run(seeds=2, scale="quick", steps=4)) == 2 * 4
 
 
-def test_finish_receives_the_recorded_table(study, monkeypatch):
+def test_finish_receives_the_recorded_table_and_no_other(study, monkeypatch):
     received = []
-    monkeypatch.setattr(
-        study.module(), "finish", lambda table: received.append((table, study.csv())), raising=False
-    )
-    table = study.run(seeds=1)
-    assert received[0][0] is table
-    assert len(received) == 1
+    monkeypatch.setattr(study.module(), "finish", received.append, raising=False)
+    study.run(seeds=6)
+    assert received == []
+    table = study.run(seeds=6, record=True)
+    assert received[0] is table
 
 
 @pytest.mark.parametrize(
@@ -225,6 +303,12 @@ def test_finish_receives_the_recorded_table(study, monkeypatch):
         ({"scale": "paper"}, r"scale='paper' is none of tiny_\w+; it has recorded, quick"),
         ({"seeds": 0}, "seeds=0 and jobs=1 must be at least 1"),
         ({"jobs": 0}, "seeds=3 and jobs=0 must be at least 1"),
+        (
+            {"record": True},
+            r"put seeds=3 in the place of the recorded tiny_\w+, with 5 seeds",
+        ),
+        ({"record": True, "seeds": 5, "steps": 4}, "would put steps=4 in the place"),
+        ({"record": True, "scale": "quick"}, "would put quick seeds=3 in the place"),
     ],
 )
 def test_wrong_arguments_are_named(study, options, message):
@@ -262,15 +346,64 @@ def test_the_record_says_how_the_table_was_made(study, monkeypatch):
     assert record["versions"]["torch"] == torch.__version__.split("+")[0]
     assert record["python"] == ".".join(map(str, sys.version_info[:3]))
     assert 0 <= record["seconds"] < 300
+    assert (record["seeds"], record["resumed"]) == (2, False)
+    cost = record["cost_seconds"]
+    study.run(seeds=2, scale="quick", steps=4)
+    assert (study.record()["resumed"], study.record()["cost_seconds"]) == (True, cost)
     today = datetime.now(UTC).date()
     assert 0 <= (today - datetime.fromisoformat(record["date"]).date()).days <= 1
 
 
-def test_only_the_recorded_call_goes_to_the_recorded_results():
-    assert runner.results_folder() == RESULTS
-    assert runner.results_folder("quick") == ROOT / "build" / "quick"
-    assert runner.results_folder("quick", {"rounds": 3}) == ROOT / "build" / "quick"
-    assert runner.results_folder("recorded", {"rounds": 3}) == ROOT / "build" / "custom"
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("csv", lambda content: content[:-2], "t.csv is not the table that t.json describes"),
+        ("csv", lambda content: content.replace(b"1", b"2"), "t.csv is not the table that"),
+        ("csv", lambda content: b"", "t.csv is not the table that"),
+        ("json", lambda content: content[:-9], "t.json is damaged: "),
+        ("json", lambda content: b"[]", "t.json is damaged: no record"),
+        ("json", None, "t.csv has no t.json"),
+    ],
+)
+def test_a_record_that_was_changed_is_not_read(tmp_path, monkeypatch, name, change, message):
+    results.save_results("t", pd.DataFrame({"x": [1.5, 2]}), {}, tmp_path)
+    assert load_results("t", tmp_path)["x"].tolist() == [1.5, 2]
+    path = tmp_path / f"t.{name}"
+    path.write_bytes(change(path.read_bytes())) if change else path.unlink()
+    with pytest.raises(DamagedRecord, match=f"{message}.*; run the study again"):
+        load_results("t", tmp_path)
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    with pytest.raises(DamagedRecord, match=r"restore both with `git checkout -- .*t\.\*`$"):
+        load_results("t", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "place"),
+    [
+        ({}, "again"),
+        ({"steps": 3, "jobs": 1}, "again"),
+        ({"seeds": 1}, "seeds=1"),
+        ({"seeds": 6}, "seeds=6"),
+        ({"scale": "quick"}, "quick"),
+        ({"scale": "quick", "steps": 2, "seeds": 3}, "quick+seeds=3"),
+        ({"at": (0.1, 2.0), "steps": 4}, "steps=4+at=0.1,2.0"),
+        ({"last_step": "../../x"}, "last_step=.._.._x"),
+    ],
+)
+def test_what_is_recorded_is_replaced_by_the_same_or_more_and_if_told_so(study, options, place):
+    records = study.folder / "records"
+    runner.run(study.name, record=True)
+    kept = (records / f"{study.name}.csv").read_bytes()
+    runner.run(study.name, **options)
+    assert (records / f"{study.name}.csv").read_bytes() == kept
+    folder = study.folder / "build" / study.name / place
+    assert len(pd.read_csv(folder / f"{study.name}.csv")) > 0
+    assert place != "again" or "identical" in compared(study.name, folder)
+    with pytest.raises(ValueError, match="holds the records: say record=True"):
+        runner.run(study.name, results=records)
+    runner.run(study.name, seeds=6, record=True)
+    with pytest.raises(ValueError, match=r"place of the recorded tiny_\w+, with 6 seeds"):
+        runner.run(study.name, record=True)
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path, monkeypatch):
@@ -283,7 +416,7 @@ def test_a_reader_never_sees_half_a_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", half)
-    with pytest.raises(cache.CannotKeep, match=r"table\.csv cannot be written .*No space left"):
+    with pytest.raises(store.CannotKeep, match=r"table\.csv cannot be written .*No space left"):
         write_whole(path, b"another\n")
     assert path.read_bytes() == b"whole\n"
     assert list(tmp_path.iterdir()) == [path]
@@ -320,7 +453,7 @@ def test_a_dead_worker_ends_the_run_clearly_and_the_next_goes_on_in_order(tmp_pa
     assert "Traceback" not in stderr
     message = r"^prunelab: tiny has stopped: a worker process died, .* \d of 4 runs are finished"
     assert re.search(message, stderr)
-    finished = list((tmp_path / "cache_of_tiny").rglob("output.pkl"))
+    finished = list((tmp_path / "cache_of_tiny").rglob("*measure/*"))
     (tmp_path / "die_3").unlink()
     code, stdout, stderr = answer(start(*words, cwd=tmp_path, **variables))
     assert code == 0, stderr
@@ -328,7 +461,7 @@ def test_a_dead_worker_ends_the_run_clearly_and_the_next_goes_on_in_order(tmp_pa
     calls = Study("tiny", tmp_path).calls()
     assert calls[3] == 2
     assert calls.count(1) >= len(finished)
-    table = pd.read_csv(tmp_path / "results" / "tiny.csv")
+    table = pd.read_csv(tmp_path / "build" / "tiny" / "seeds=4" / "tiny.csv")
     assert table["seed"].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
 
 
@@ -348,12 +481,13 @@ def test_a_full_disk_ends_the_run_clearly_and_the_next_goes_on(tmp_path, limit, 
     message = rf"^prunelab: tiny has stopped: .*{path}\S* cannot be written \(.*File too large\).*"
     assert code == 1
     assert re.search(message + rf" {finished} of 100 runs are finished and kept", stderr)
-    assert not (tmp_path / "results" / "tiny.csv").exists()
+    folder = tmp_path / "build" / "tiny" / "seeds=100"
+    assert not (folder / "tiny.csv").exists()
 
     code, _, stderr = answer(start(*RUN, "--seeds", "100", cwd=tmp_path, **variables))
     assert code == 0, stderr
     assert Study("tiny", tmp_path).calls().count(1) >= 99
-    assert len(pd.read_csv(tmp_path / "results" / "tiny.csv")) == 300
+    assert len(pd.read_csv(folder / "tiny.csv")) == 300
 
 
 def test_two_runs_at_once_share_the_cache(tmp_path, study):
@@ -362,19 +496,20 @@ def test_two_runs_at_once_share_the_cache(tmp_path, study):
     runs = [start(*words, cwd=tmp_path, **variables) for _ in range(2)]
     for code, _, stderr in map(answer, runs):
         assert code == 0, stderr
-    assert list((tmp_path / "results").glob("*.unfinished")) == []
+    folder = tmp_path / "build" / "tiny" / "seeds=4"
+    assert list(folder.glob("*.unfinished")) == []
     counts = Study("tiny", tmp_path).calls()
     assert len(counts) == 4
     assert all(1 <= count <= 2 for count in counts)
     study.run(seeds=4)
-    assert (tmp_path / "results" / "tiny.csv").read_bytes() == study.csv()
+    assert (folder / "tiny.csv").read_bytes() == study.csv()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no process groups on this system")
 def test_a_killed_run_goes_on_where_it_was(study, tmp_path_factory):
     folder, held = tmp_path_factory.mktemp("killed"), range(4, 8)
     variables = install_tiny_study(folder)
-    words = (*RUN, "--seeds", "8", "--jobs", "2")
+    words = (*RUN, "--seeds", "8", "--jobs", "2", "--record")
     for seed in held:
         (folder / f"hold_{seed}").touch()
 
@@ -436,23 +571,39 @@ def test_options_are_those_of_the_grid_with_their_types(study, asked, capsys):
     ]
     main(["run", study.name, *words])
     options = {"steps": 9, "at": (0.1, 2.0), "last_step": 5}
-    folder = ROOT / "build" / "custom"
-    assert asked == [
-        (study.name, 2, 4, {"scale": "recorded", "dask": "tcp://x:1", **options}),
-        (folder / "figures", folder),
-    ]
-    assert f"2 rows are in {folder / study.name}.csv\na.png\n" in capsys.readouterr().out
+    how = {"scale": "recorded", "dask": "tcp://x:1", "record": False}
+    folder = study.folder / "build" / study.name / "seeds=2+steps=9+at=0.1,2.0+last_step=5"
+    assert asked == [(study.name, 2, 4, how | options)]
+    said = f"2 rows are in {folder / study.name}.csv: nothing is recorded to compare it with\n"
+    assert capsys.readouterr().out == said
 
 
-def test_the_record_is_asked_for_by_default_and_no_figure_is_drawn(study, asked):
+def test_the_line_at_the_end_says_where_it_is_and_whether_it_is_as_recorded(study, capsys):
+    place = study.folder / "build" / study.name
+    main(["run", study.name, "--record"])
+    for words in ("", "--seeds 4", "--steps 3 --jobs 2"):
+        main(["run", study.name, *words.split()])
+    record = study.folder / "records" / f"{study.name}.csv"
+    record.write_bytes(record.read_bytes().replace(b"\n0,", b"\n9,"))
     main(["run", study.name])
-    assert asked == [(study.name, None, 1, {"scale": "recorded", "dask": None})]
+    assert capsys.readouterr().out.splitlines() == [
+        f"15 rows are in {study.folder}/records/{study.name}.csv: the recorded table now",
+        f"15 rows are in {place}/again/{study.name}.csv: identical to the recorded table",
+        f"12 rows are in {place}/seeds=4/{study.name}.csv: the recorded table has 15 rows",
+        f"15 rows are in {place}/again/{study.name}.csv: identical to the recorded table",
+        f"15 rows are in {place}/again/{study.name}.csv: 3 of them differ from the recorded table",
+    ]
 
 
-def test_a_scale_is_drawn_beside_it(study, asked):
-    main(["run", study.name, "--scale", "quick"])
-    assert asked[0] == (study.name, None, 1, {"scale": "quick", "dask": None})
-    assert asked[1] == (ROOT / "build" / "quick" / "figures", ROOT / "build" / "quick")
+def test_figures_are_drawn_beside_a_table_that_is_not_recorded(study, asked, monkeypatch):
+    monkeypatch.setitem(recorded.DRAWN, study.name, None)
+    monkeypatch.setattr("prunelab.cli.compared", lambda *which: "")
+    for words in ("--scale quick", "--record"):
+        main(["run", study.name, *words.split()])
+    folder = study.folder / "build" / study.name / "quick"
+    how = {"dask": None, "scale": "quick", "record": False}
+    assert asked[:2] == [(study.name, None, 1, how), (folder / "figures", folder)]
+    assert asked[2:] == [(study.name, None, 1, how | {"scale": "recorded", "record": True})]
 
 
 def test_help_shows_every_option_with_type_default_and_meaning(study, capsys):

@@ -195,7 +195,8 @@ def test_command_line_runs_the_study_and_draws_it(small_study, monkeypatch):
     options = "--network conv2 --rounds 1 --iterations 2 --reinits 2 --rewind 1"
     words = f"run lottery_networks --seeds 1 --dataset fashion-mnist {options}".split()
     main(words)
-    folder = small_study / "build" / "custom"
+    (folder,) = small_study.glob("build/lottery_networks/*")
+    assert folder.name == "seeds=1+rounds=1+iterations=2+reinits=2+rewind=1+dataset=fashion-mnist"
     table = pd.read_csv(folder / "lottery_networks.csv")
     early = table[table["moment"] == "early stop"]
     assert early["kind"].tolist() == ["ticket"] * 2 + ["random mask"] + ["random reinit"] * 2

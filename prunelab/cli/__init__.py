@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType, NoneType
 
 from prunelab.lab import runner
-from prunelab.lab.results import RESULTS, load_record
+from prunelab.lab.results import RESULTS, DamagedRecord, compared, load_record
 
 
 def main(words: list[str] | None = None) -> None:
@@ -23,7 +23,7 @@ def main(words: list[str] | None = None) -> None:
         getattr(arguments, "parser", parser).error(f"unknown options: {' '.join(unknown)}")
     try:
         arguments.do(arguments)
-    except (runner.StudyStopped, FileNotFoundError) as error:
+    except (runner.StudyStopped, FileNotFoundError, DamagedRecord) as error:
         sys.exit(f"prunelab: {error}")
     except KeyboardInterrupt:
         sys.exit("prunelab: stopped by hand; finished runs are kept, the same command goes on")
@@ -66,6 +66,8 @@ def _add_options(parser: argparse.ArgumentParser, study: ModuleType) -> None:
     parser.add_argument("--dask", metavar="ADDRESS", help=cluster)
     size = "how large (default: recorded)"
     parser.add_argument("--scale", choices=scales, default="recorded", help=size)
+    place = "put the table in the place of the recorded one (default: below build)"
+    parser.add_argument("--record", action="store_true", help=place)
     for name, parameter in runner.options(study).items():
         kind, several = _kind(parameter.annotation)
         meaning = f"{_meaning(study.grid, name)} {_defaults(name, parameter.default, scales)}"
@@ -107,7 +109,8 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    study, scale, seeds = runner.load_study(arguments.study), arguments.scale, arguments.seeds
+    name, scale, seeds = arguments.study, arguments.scale, arguments.seeds
+    study, record = runner.load_study(name), arguments.record
     given = {name: getattr(arguments, name) for name in runner.options(study)}
     options: dict[str, typing.Any] = {
         name: tuple(value) if isinstance(value, list) else value
@@ -115,16 +118,20 @@ def _run(arguments: argparse.Namespace) -> None:
         if value is not None
     }
     try:
-        study.grid(**runner.grid_settings(study, seeds, scale, options))
+        settings = runner.grid_settings(study, seeds, scale, options)
+        folder = runner.results_folder(study, settings, scale, record)
+        study.grid(**settings)
     except ValueError as error:
         arguments.parser.error(str(error))
-    table = runner.run(
-        arguments.study, seeds, arguments.jobs, scale=scale, dask=arguments.dask, **options
-    )
-    folder = runner.results_folder(scale, options)
-    print(f"{len(table)} rows are in {folder / arguments.study}.csv")
-    if folder != RESULTS:
-        _draw(folder / "figures", folder)
+    how = {"scale": scale, "dask": arguments.dask, "record": record}
+    table = runner.run(name, seeds, arguments.jobs, **how, **options)
+    said = "the recorded table now" if record else compared(name, folder)
+    print(f"{len(table)} rows are in {folder / name}.csv: {said}")
+    if not record:
+        from prunelab.figures.recorded import DRAWN
+
+        if name in DRAWN:
+            _draw(folder / "figures", folder)
 
 
 def _draw(to: Path, results: Path) -> None:

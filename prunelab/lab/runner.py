@@ -2,15 +2,17 @@
 
 A study is a module of `prunelab.studies` with a function `grid(seeds)`, which lists the points as
 dictionaries, and a function `measure(**point)`, which returns the rows measured there. Finished
-points are kept by `joblib.Memory`, so a study that was stopped goes on where it was. Points are
+points are kept by `lab/cache.py`, so a study that was stopped goes on where it was. Points are
 handed out in the order of the grid, to the processes of this machine or to a Dask cluster.
 """
 
 import ast
-import errno
 import importlib
 import importlib.util
 import inspect
+import os
+import re
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -23,19 +25,19 @@ from joblib import Parallel, delayed, parallel_config
 from tqdm.auto import tqdm
 
 from prunelab.data import ROOT
-from prunelab.lab.cache import CACHE, CannotKeep, remember
+from prunelab.lab import cache
+from prunelab.lab.cache import Kept, kept
 from prunelab.lab.provenance import provenance
-from prunelab.lab.results import RESULTS, save_results
+from prunelab.lab.results import RESULTS, load_record, save_results
+from prunelab.lab.store import FULL, CannotKeep, check_place
 
 BUILD = ROOT / "build"
 """What is drawn or run beside the records goes here, from wherever the command is given."""
 STUDIES = Path(__file__).parents[1] / "studies"
 NO_STUDIES = {"__init__", "shared", "tickets"}
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Errors of the system that say that there is no room to write."""
 SEEDS = 5
-"""Repetitions, unless a scale or the caller says otherwise."""
+"""Repetitions, unless a scale, the caller or a record says otherwise."""
 
 
 class StudyStopped(RuntimeError):
@@ -49,28 +51,31 @@ def run(
     results: Path | None = None,
     scale: str = "recorded",
     dask: str | None = None,
+    record: bool = False,
     **options,
 ) -> pd.DataFrame:
-    """Run a study and record it as `<name>.csv` with its provenance in `<name>.json`.
+    """Run a study: its table goes into `<name>.csv`, with its provenance in `<name>.json`.
 
     Args:
         name: a module of `prunelab.studies`.
         seeds: independent repetitions of everything random, from seed 0 up. None means as many as
             the scale has, or 5.
         jobs: processes; each uses one thread. Timings want jobs=1 on an idle machine.
-        results: the folder to write to. None means `results_folder`.
+        results: the folder to write to. None means `results_folder`: beside the recorded studies.
         scale: "recorded", or another one that the study has.
         dask: the address of a Dask scheduler, such as "tcp://10.0.0.1:8786", whose workers are to
             do the work. They need prunelab, one thread each, and, if they are several machines,
             a `PRUNELAB_CACHE` that they share.
+        record: put the table in the place of the recorded one, and what else the study ships, as
+            the checkpoints of `dense`.
         options: what else the study's `grid` can be told, such as `rounds` or `iterations`.
 
     Returns:
         The table: one row a measurement, in the order of the grid whatever finished first.
 
     Raises:
-        ValueError: an unknown study, a scale or an option it does not have, or fewer than one
-            seed or job.
+        ValueError: an unknown study, a scale or an option it does not have, fewer than one seed
+            or job; `record` of less than what is recorded, or of something else.
         StudyStopped: a worker died, or a result could not be kept, as on a full disk. What was
             finished is kept.
     """
@@ -78,21 +83,33 @@ def run(
     settings = grid_settings(study, seeds, scale, options)
     if settings["seeds"] < 1 or jobs < 1:
         raise ValueError(f"seeds={settings['seeds']} and jobs={jobs} must be at least 1")
+    folder = results_folder(study, settings, scale, record)
+    if results is not None:
+        if not record and results.resolve() == RESULTS.resolve():
+            raise ValueError(f"results={str(results)!r} holds the records: say record=True")
+        folder = results
     points = study.grid(**settings)
-    record = provenance(_command(name, settings["seeds"], jobs, scale, options))
+    origin = provenance(_command(name, settings["seeds"], jobs, scale, options, record))
     start = time.perf_counter()
-    rows: dict[int, list[dict]] = {}
+    rows: dict[int, Kept] = {}
     try:
+        for place in (folder, *([] if dask else [cache.CACHE])):
+            check_place(place)
         _measure(study, points, rows, jobs, dask)
-        table = pd.DataFrame([row for i in range(len(points)) for row in rows[i]])
-        record["seconds"] = round(time.perf_counter() - start, 1)
-        save_results(name, table, record, results or results_folder(scale, options))
+        table = pd.DataFrame([row for i in range(len(points)) for row in rows[i].value])
+        origin |= {
+            "seeds": settings["seeds"],
+            "seconds": round(time.perf_counter() - start, 1),
+            "cost_seconds": round(sum(point.seconds for point in rows.values()), 1),
+            "resumed": any(point.before for point in rows.values()),
+        }
+        save_results(name, table, origin, folder)
     except (BrokenProcessPool, CannotKeep, OSError) as error:
         raise StudyStopped(
             f"{name} has stopped: {_why(error)}. {len(rows)} of {len(points)} runs are finished "
             "and kept; the same command goes on from there"
         ) from error
-    if hasattr(study, "finish"):
+    if record and hasattr(study, "finish"):
         study.finish(table)
     return table
 
@@ -150,20 +167,42 @@ def grid_settings(study: ModuleType, seeds: int | None, scale: str, asked: dict)
     return settings if seeds is None else settings | {"seeds": seeds}
 
 
-def results_folder(scale: str = "recorded", options: dict | None = None) -> Path:
-    """Where a run is written: what differs from the recorded studies never takes their place."""
-    if scale == "recorded" and not options:
-        return RESULTS
-    return BUILD / (scale if scale != "recorded" else "custom")
+def results_folder(
+    study: ModuleType, settings: dict, scale: str = "recorded", record: bool = False
+) -> Path:
+    """Where a run is written: below `build`, in a folder named by what differs from the record.
+
+    Raises:
+        ValueError: it is to be recorded, but has fewer seeds than the record or another setting.
+    """
+    name = study.__name__.rpartition(".")[2]
+    recorded = (load_record(name, RESULTS) or {}).get("seeds", SEEDS)
+    parameters = {key: option.default for key, option in options(study).items()}
+    usual = {"seeds": recorded} | parameters | scales(study)[scale]
+    differs = [] if scale == "recorded" else [scale]
+    for key, default in usual.items():
+        if (value := settings.get(key, default)) != default:
+            values = value if isinstance(value, tuple) else (value,)
+            differs.append(f"{key}={','.join(map(str, values))}")
+    if not record:
+        return BUILD / name / re.sub(r"[^\w.,=+-]", "_", "+".join(differs) or "again")
+    more = f"seeds={max(settings['seeds'], recorded)}"
+    if set(differs) - {more}:
+        raise ValueError(
+            f"record=True would put {' '.join(differs)} in the place of the recorded {name}, with "
+            f"{recorded} seeds and no other option; leave one of them out"
+        )
+    return RESULTS
 
 
 def _measure(
-    study: ModuleType, points: list[dict], rows: dict[int, list[dict]], jobs: int, dask: str | None
+    study: ModuleType, points: list[dict], rows: dict[int, Kept], jobs: int, dask: str | None
 ) -> None:
-    """Measure every point; its rows are put into `rows`, by the number of the point."""
+    """Measure every point; what it gives is put into `rows`, by the number of the point."""
     with _engine(jobs, dask) as parallel:
         finished = parallel(
-            delayed(_numbered)(i, study.measure, point) for i, point in enumerate(points)
+            delayed(_numbered)(i, study.measure, point, os.getpid())
+            for i, point in enumerate(points)
         )
         _collect(finished, rows, study, points)
 
@@ -175,7 +214,7 @@ def _why(error: Exception) -> str:
     if isinstance(error, CannotKeep):
         return str(error)
     if isinstance(error, OSError) and error.errno in FULL:
-        return str(CannotKeep(error.filename or CACHE, error.strerror))
+        return str(CannotKeep(error.filename or cache.CACHE, error))
     raise error
 
 
@@ -193,7 +232,7 @@ def _engine(jobs: int, dask: str | None) -> Iterator[Parallel]:
 
 
 def _collect(
-    finished: Iterator, rows: dict[int, list[dict]], study: ModuleType, points: list[dict]
+    finished: Iterator, rows: dict[int, Kept], study: ModuleType, points: list[dict]
 ) -> None:
     """Take the results as they come; the bar names the earliest point that is being measured."""
     describe = getattr(study, "describe", lambda **point: "")
@@ -207,15 +246,24 @@ def _collect(
             bar.update()
 
 
-def _command(name: str, seeds: int, jobs: int, scale: str, options: dict) -> str:
+def _command(name: str, seeds: int, jobs: int, scale: str, options: dict, record: bool) -> str:
     words = [f"python -m prunelab run {name} --seeds {seeds} --jobs {jobs}"]
     if scale != "recorded":
         words.append(f"--scale {scale}")
     for option, value in options.items():
         values = value if isinstance(value, tuple) else (value,)
         words.append(f"--{option.replace('_', '-')} {' '.join(map(str, values))}")
-    return " ".join(words)
+    return " ".join([*words, "--record"] if record else words)
 
 
-def _numbered(i: int, function, point: dict) -> tuple[int, list[dict]]:
-    return i, remember(function, **point)
+def _numbered(i: int, function, point: dict, run: int) -> tuple[int, Kept]:
+    """What a point gives; `run` is the process of the run, which its workers do not outlive."""
+    if os.getppid() == run and not any(each.name == "parent" for each in threading.enumerate()):
+        threading.Thread(target=_end_with, args=(run,), name="parent", daemon=True).start()
+    return i, kept(function, **point)
+
+
+def _end_with(run: int) -> None:
+    while os.getppid() == run:
+        time.sleep(0.5)
+    os._exit(1)
