@@ -301,8 +301,8 @@ def test_finish_receives_the_recorded_table_and_no_other(study, monkeypatch):
     [
         ({"rounds": 3}, r"rounds=3 is no option of tiny_\w+; it has steps, at, last_step"),
         ({"scale": "paper"}, r"scale='paper' is none of tiny_\w+; it has recorded, quick"),
-        ({"seeds": 0}, "seeds=0 and jobs=1 must be at least 1"),
-        ({"jobs": 0}, "seeds=3 and jobs=0 must be at least 1"),
+        ({"seeds": 0}, "seeds=0 must be at least 1"),
+        ({"jobs": 0}, "jobs=0 must be at least 1"),
         (
             {"record": True},
             r"put seeds=3 in the place of the recorded tiny_\w+, with 5 seeds",
@@ -581,7 +581,7 @@ def test_options_are_those_of_the_grid_with_their_types(study, asked, capsys):
 def test_the_line_at_the_end_says_where_it_is_and_whether_it_is_as_recorded(study, capsys):
     place = study.folder / "build" / study.name
     main(["run", study.name, "--record"])
-    for words in ("", "--seeds 4", "--steps 3 --jobs 2"):
+    for words in ("", "--seeds 4", "--steps 3"):
         main(["run", study.name, *words.split()])
     record = study.folder / "records" / f"{study.name}.csv"
     record.write_bytes(record.read_bytes().replace(b"\n0,", b"\n9,"))

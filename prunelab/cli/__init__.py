@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import os
 import re
 import sys
 import typing
@@ -11,6 +12,7 @@ from pathlib import Path
 from types import ModuleType, NoneType
 
 from prunelab.lab import runner
+from prunelab.lab.calls import WrongCall
 from prunelab.lab.results import RESULTS, DamagedRecord, compared, load_record
 
 
@@ -23,6 +25,12 @@ def main(words: list[str] | None = None) -> None:
         getattr(arguments, "parser", parser).error(f"unknown options: {' '.join(unknown)}")
     try:
         arguments.do(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # as of `| head`; what is left must not be flushed once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except WrongCall as error:
+        getattr(arguments, "parser", parser).error(str(error))
     except (runner.StudyStopped, FileNotFoundError, DamagedRecord) as error:
         sys.exit(f"prunelab: {error}")
     except KeyboardInterrupt:
@@ -137,5 +145,10 @@ def _run(arguments: argparse.Namespace) -> None:
 def _draw(to: Path, results: Path) -> None:
     from prunelab.figures.recorded import draw_recorded
 
-    for path in draw_recorded(to, results):
-        print(path)
+    try:
+        for path in draw_recorded(to, results):
+            print(path)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        sys.exit(f"prunelab: the figures cannot be drawn: {error}")

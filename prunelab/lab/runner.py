@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -27,6 +27,7 @@ from tqdm.auto import tqdm
 from prunelab.data import ROOT
 from prunelab.lab import cache
 from prunelab.lab.cache import Kept, kept
+from prunelab.lab.calls import WrongCall, check_settings
 from prunelab.lab.provenance import provenance
 from prunelab.lab.results import RESULTS, load_record, save_results
 from prunelab.lab.store import FULL, CannotKeep, check_place
@@ -81,8 +82,7 @@ def run(
     """
     study = load_study(name)
     settings = grid_settings(study, seeds, scale, options)
-    if settings["seeds"] < 1 or jobs < 1:
-        raise ValueError(f"seeds={settings['seeds']} and jobs={jobs} must be at least 1")
+    check_settings(settings | {"jobs": jobs})
     folder = results_folder(study, settings, scale, record)
     if results is not None:
         if not record and results.resolve() == RESULTS.resolve():
@@ -199,10 +199,10 @@ def _measure(
     study: ModuleType, points: list[dict], rows: dict[int, Kept], jobs: int, dask: str | None
 ) -> None:
     """Measure every point; what it gives is put into `rows`, by the number of the point."""
+    run = os.getpid() if dask is None else None
     with _engine(jobs, dask) as parallel:
         finished = parallel(
-            delayed(_numbered)(i, study.measure, point, os.getpid())
-            for i, point in enumerate(points)
+            delayed(_numbered)(i, study.measure, point, run) for i, point in enumerate(points)
         )
         _collect(finished, rows, study, points)
 
@@ -221,14 +221,27 @@ def _why(error: Exception) -> str:
 @contextmanager
 def _engine(jobs: int, dask: str | None) -> Iterator[Parallel]:
     """A pool of processes of this machine, or the workers of a cluster."""
-    backend = {"backend": "loky", "inner_max_num_threads": 1}
-    if dask is not None:
-        if importlib.util.find_spec("distributed") is None:
-            raise ValueError(f"dask={dask!r} needs a package: pip install distributed")
-        backend = {"backend": "dask", "scheduler_host": dask}
-    with parallel_config(**backend):
+    with ExitStack() as stack:
+        backend: dict = {"backend": "loky", "inner_max_num_threads": 1}
+        if dask is not None:
+            backend = {"backend": "dask", "client": stack.enter_context(_client(dask))}
+        stack.enter_context(parallel_config(**backend))
         # One run at a time: what is fetched from the cache says nothing of how long others take.
         yield Parallel(n_jobs=jobs, batch_size=1, return_as="generator_unordered")
+
+
+def _client(dask: str):
+    """A connection to a scheduler, or an error within seconds."""
+    if importlib.util.find_spec("distributed") is None:
+        raise WrongCall(f"dask={dask!r} needs a package: pip install distributed")
+    from distributed import Client
+
+    try:
+        return Client(dask, timeout=5)
+    except (OSError, ValueError, TypeError) as error:
+        raise WrongCall(
+            f"dask={dask!r}: no scheduler answers there; give one as tcp://host:8786"
+        ) from error
 
 
 def _collect(
@@ -256,9 +269,10 @@ def _command(name: str, seeds: int, jobs: int, scale: str, options: dict, record
     return " ".join([*words, "--record"] if record else words)
 
 
-def _numbered(i: int, function, point: dict, run: int) -> tuple[int, Kept]:
+def _numbered(i: int, function, point: dict, run: int | None) -> tuple[int, Kept]:
     """What a point gives; `run` is the process of the run, which its workers do not outlive."""
-    if os.getppid() == run and not any(each.name == "parent" for each in threading.enumerate()):
+    in_worker = run not in (None, os.getpid())
+    if in_worker and not any(each.name == "parent" for each in threading.enumerate()):
         threading.Thread(target=_end_with, args=(run,), name="parent", daemon=True).start()
     return i, kept(function, **point)
 

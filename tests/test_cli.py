@@ -1,0 +1,52 @@
+"""A wrong call of the command line is answered in one line, and no traceback."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from prunelab.cli import main
+from prunelab.data import ROOT
+from tests.processes import environment
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("filter_norms --seeds 0", "seeds=0 must be at least 1"),
+        ("filter_norms --seeds -1", "seeds=-1 must be at least 1"),
+        ("filter_norms --jobs 0", "jobs=0 must be at least 1"),
+        ("filter_norms --seeds 1 --record", "record=True would put seeds=1 in the place"),
+        ("lottery_tickets --rounds -1", "rounds=-1 must be at least 0"),
+        ("lottery_tickets --iterations 0", "iterations=0 must be at least 1"),
+        ("lottery_tickets --reinits -1", "reinits=-1 must be at least 0"),
+        ("lottery_tickets --dataset x", "dataset='x' is none of fashion-mnist, mnist, cifar10"),
+        ("lottery_tickets --device gpu", "device='gpu' cannot be used here: "),
+        ("lottery_tickets --device meta", "device='meta' cannot be used here: "),
+        ("filter_norms --dask nowhere", "dask='nowhere': no scheduler answers there"),
+        ("filter_norms --dask tcp://127.0.0.1:9", "dask='tcp://127.0.0.1:9': no scheduler"),
+    ],
+)
+def test_wrong_words_are_a_line_and_exit_code_2(capsys, words, said):
+    start = time.perf_counter()
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", *words.split()])
+    assert f"error: {said}" in capsys.readouterr().err
+    assert time.perf_counter() - start < 30
+
+
+def test_figures_to_a_place_that_is_a_file_are_a_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match=r"^prunelab: the figures cannot be drawn: .*file"):
+        main(["figures", "--to", str(tmp_path / "file")])
+
+
+def test_a_closed_pipe_is_no_error_to_speak_of():
+    command = [sys.executable, "-m", "prunelab", "list"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
