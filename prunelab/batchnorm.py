@@ -9,6 +9,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.optim.swa_utils import update_bn
 
+from prunelab.checks import is_whole
+from prunelab.checks.tensors import check_model, running_on
 from prunelab.training import evaluation_mode
 
 
@@ -44,10 +46,11 @@ def recalibrate_bn(model: nn.Module, x: Tensor, batch_size: int = 500) -> nn.Mod
 
     Source: `torch.optim.swa_utils.update_bn`; Izmailov et al. (2018), arXiv:1803.05407.
     """
-    if not isinstance(x, Tensor) or len(x) < 2:
+    check_model(model)
+    if not isinstance(x, Tensor) or x.ndim == 0 or len(x) < 2:
         raise ValueError("x must be a tensor of at least 2 images, such as data.train.x")
-    if batch_size < 2:
-        raise ValueError(f"batch_size={batch_size} must be at least 2; one image has no variance")
+    if not is_whole(batch_size) or batch_size < 2:
+        raise ValueError(f"batch_size={batch_size!r} must be at least 2; one image has no variance")
     layers = {name: m for name, m in model.named_modules() if isinstance(m, _BatchNorm)}
     if not layers:
         warnings.warn("model has no BatchNorm layer to recalibrate", NoBatchNorm, stacklevel=2)
@@ -59,8 +62,9 @@ def recalibrate_bn(model: nn.Module, x: Tensor, batch_size: int = 500) -> nn.Mod
                 "track_running_stats=False and always uses those of the batch"
             )
     device = next(next(iter(layers.values())).buffers()).device
-    twin = _twin_without_dropout(model, x[:1].to(device))
-    update_bn(x.tensor_split(max(1, len(x) // batch_size)), twin, device=device)
+    with running_on("x", x):
+        twin = _twin_without_dropout(model, x[:1].to(device))
+        update_bn(x.tensor_split(max(1, len(x) // batch_size)), twin, device=device)
     for name, layer in layers.items():
         for buffer, value in twin.get_submodule(name).named_buffers():
             layer.get_buffer(buffer).copy_(value)

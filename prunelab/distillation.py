@@ -1,12 +1,14 @@
 """Knowledge distillation: a small network learns from a large one's outputs (notebook 02)."""
 
 import copy
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from prunelab.checks.outputs import check_scores_and_labels, check_temperature
+from prunelab.checks.tensors import check_model
 
 
 def kd_loss(
@@ -35,23 +37,12 @@ def kd_loss(
 
     Raises:
         ValueError: shapes that do not fit, T or alpha out of range, probabilities where class
-            scores are wanted.
+            scores are wanted, no image.
 
     Source: Hinton, Vinyals & Dean (2015), arXiv:1503.02531.
     """
-    _check_weights(T, alpha)
-    if outputs.ndim != 2 or outputs.shape != teacher_outputs.shape:
-        raise ValueError(
-            f"outputs {tuple(outputs.shape)} and teacher_outputs {tuple(teacher_outputs.shape)} "
-            "must have one shape, [B, classes]"
-        )
-    if labels.shape != outputs.shape[:1]:
-        raise ValueError(
-            f"labels {tuple(labels.shape)} must have one class for each of the "
-            f"{len(outputs)} images"
-        )
-    _check_scores("outputs", outputs)
-    _check_scores("teacher_outputs", teacher_outputs)
+    check_temperature(T, alpha)
+    check_scores_and_labels(outputs, teacher_outputs, labels)
     divergence = F.kl_div(
         F.log_softmax(outputs / T, dim=1),
         F.log_softmax(teacher_outputs.detach() / T, dim=1),
@@ -82,7 +73,8 @@ def distill(teacher: nn.Module, T: float = 3.0, alpha: float = 0.5) -> Callable:
     Example:
         >>> fit(pruned, data, epochs=1, loss=distill(dense, T=3.0, alpha=0.5))
     """
-    _check_weights(T, alpha)
+    check_temperature(T, alpha)
+    check_model(teacher, "teacher")
     frozen = copy.deepcopy(teacher).eval()
 
     def loss(outputs: Tensor, labels: Tensor, inputs: Tensor) -> Tensor:
@@ -91,17 +83,3 @@ def distill(teacher: nn.Module, T: float = 3.0, alpha: float = 0.5) -> Callable:
         return kd_loss(outputs, teacher_outputs, labels, T=T, alpha=alpha)
 
     return loss
-
-
-def _check_weights(T: float, alpha: float) -> None:
-    if not 0 < T < math.inf:
-        raise ValueError(f"T={T} must be greater than 0; 1 leaves the outputs as they are")
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha={alpha} must be from 0 (teacher only) to 1 (labels only)")
-
-
-def _check_scores(name: str, values: Tensor) -> None:
-    """Refuse probabilities. Log-probabilities are fine: softmax maps them to the same thing."""
-    values = values.detach()
-    if (values >= 0).all() and ((values.sum(dim=1) - 1).abs() < 1e-2).all():
-        raise ValueError(f"{name} are probabilities; give class scores, before any softmax")

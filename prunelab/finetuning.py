@@ -4,7 +4,8 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
 
-from prunelab.checks import check_count
+from prunelab.checks import check_count, is_number
+from prunelab.checks.tensors import check_model
 
 
 def get_finetune_optimizer(
@@ -71,10 +72,16 @@ def learning_rate_rewinding(
 
     Source: Renda, Frankle & Carbin (2020), arXiv:2003.02389.
     """
-    if list(milestones) != sorted(set(milestones)) or not all(0 < m < 1 for m in milestones):
-        raise ValueError(f"milestones={milestones} must increase, each between 0 and 1")
+    numbers = isinstance(milestones, tuple | list) and all(map(is_number, milestones))
+    if (
+        not numbers
+        or list(milestones) != sorted(set(milestones))
+        or not all(0 < m < 1 for m in milestones)
+    ):
+        raise ValueError(f"milestones={milestones!r} must increase, each between 0 and 1")
     optimizer = _sgd(model, steps, lr, momentum, weight_decay)
     total = steps if original_steps is None else original_steps
+    check_count("original_steps", total)
     if total < steps:
         raise ValueError(f"steps={steps} must be at most original_steps={original_steps}")
 
@@ -109,9 +116,12 @@ def one_cycle(
 def _sgd(
     model: nn.Module, steps: int, lr: float, momentum: float, weight_decay: float
 ) -> torch.optim.SGD:
+    check_model(model)
     check_count("steps", steps)
-    if not lr > 0:
-        raise ValueError(f"lr={lr} must be greater than 0")
+    for name, value in {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}.items():
+        if not is_number(value) or value < 0 or (name == "lr" and value == 0):
+            wanted = "greater than 0" if name == "lr" else "at least 0"
+            raise ValueError(f"{name}={value!r} must be {wanted}")
     return torch.optim.SGD(
         model.parameters(), lr, momentum=momentum, weight_decay=weight_decay, fused=True
     )

@@ -6,10 +6,10 @@ from itertools import pairwise
 import pandas as pd
 from torch import nn
 
-from prunelab.checks import check_choice, check_count
+from prunelab.checks import check_choice, check_count, is_number
 from prunelab.data import Data
 from prunelab.pruning import apply_global_pruning
-from prunelab.training import fit
+from prunelab.training import check_fit, fit
 
 
 def sparsity_schedule(kind: str, final: float, rounds: int, initial: float = 0.0) -> list[float]:
@@ -37,7 +37,7 @@ def sparsity_schedule(kind: str, final: float, rounds: int, initial: float = 0.0
     Source: Han et al. (2015), arXiv:1506.02626 (step); Zhu & Gupta (2017), arXiv:1710.01878
     (cubic).
     """
-    if not 0 <= initial < final < 1:
+    if not (is_number(initial) and is_number(final) and 0 <= initial < final < 1):
         raise ValueError(f"initial={initial} and final={final} must be 0 ≤ initial < final < 1")
     check_choice("kind", kind, ("step", "cubic"))
     check_count("rounds", rounds)
@@ -86,13 +86,18 @@ def gradual_pruning(
 
     Raises:
         ValueError: a schedule that does not increase, or a number out of range; the model is as
-            it was. What `fit` raises of its own options comes after the first pruning.
+            it was. What only a step of training tells (a wrong loss) comes after the first pruning.
     """
+    if not isinstance(schedule, Sequence) or not all(is_number(s) for s in schedule):
+        raise ValueError(f"schedule={schedule!r} must be a list of sparsities that increase")
     schedule = list(schedule)
     increases = all(a < b for a, b in pairwise(schedule))
     if not schedule or not increases or not (schedule[0] >= 0 and schedule[-1] < 1):
         raise ValueError(f"schedule={schedule} must be sparsities that increase, from 0 to below 1")
     check_count("steps_per_round", steps_per_round)
+    check_fit(
+        model, data, steps=steps_per_round, optimizer=None, scheduler=None, seed=seed, **fit_options
+    )
     histories = []
     for i, sparsity in enumerate(schedule, start=1):
         apply_global_pruning(

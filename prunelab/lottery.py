@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from prunelab.checks import check_choice
-from prunelab.masks import prunable_layers
-from prunelab.pruning import apply_global_pruning, lowest
+from prunelab.checks import check_choice, check_fraction, check_seed, is_whole
+from prunelab.checks.tensors import check_mask, check_type
+from prunelab.pruning import apply_global_pruning, layers_to_prune, lowest
 from prunelab.rewinding import State
 
 
@@ -36,9 +36,14 @@ def prune_round(model: nn.Module, rates: dict[str, float]) -> nn.Module:
 
     Source: Frankle & Carbin (2019), arXiv:1803.03635, section 1.
     """
-    layers = prunable_layers(model)
+    layers = layers_to_prune(model)
+    check_type("rates", rates, dict, "a dictionary")
     if rates.keys() != layers.keys():
-        raise ValueError(f"rates are for {', '.join(rates)}; the layers are {', '.join(layers)}")
+        raise ValueError(
+            f"rates are for {', '.join(map(str, rates))}; the layers are {', '.join(layers)}"
+        )
+    for name, rate in rates.items():
+        check_fraction(f"rates[{name!r}]", rate)
     for rate in sorted(set(rates.values())):
         others = tuple(name for name in layers if rates[name] != rate)
         apply_global_pruning(model, rate, scope="layerwise", exclude=others)
@@ -74,6 +79,10 @@ def random_masks(masks: State, seed: int) -> State:
         masks: by layer name, as `get_masks` gives them.
         seed: draws the places, on the CPU.
     """
+    check_type("masks", masks, dict, "a dictionary")
+    for name, mask in masks.items():
+        check_mask(f"masks[{name!r}]", mask, getattr(mask, "shape", torch.Size()))
+    check_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     return {
         name: mask.flatten()[
@@ -119,10 +128,15 @@ def supermask(
     Source: Zhou et al. (2019), arXiv:1905.01067.
     """
     check_choice("criterion", criterion, tuple(SUPERMASK_SCORES))
+    for argument, value in (("initial", initial), ("trained", trained), ("keep", keep)):
+        check_type(argument, value, dict, "a dictionary")
     masks = {}
     for name, count in keep.items():
-        scores = SUPERMASK_SCORES[criterion](initial[f"{name}.weight"], trained[f"{name}.weight"])
-        if not 0 <= count <= scores.numel():
+        weights = [state.get(f"{name}.weight") for state in (initial, trained)]
+        if any(w is None for w in weights) or weights[0].shape != weights[1].shape:
+            raise ValueError(f"keep has {name!r}; initial and trained must have its weights alike")
+        scores = SUPERMASK_SCORES[criterion](*weights)
+        if not is_whole(count) or not 0 <= count <= scores.numel():
             raise ValueError(
                 f"keep[{name!r}]={count} must be from 0 to its {scores.numel()} weights"
             )

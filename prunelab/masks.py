@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
+from prunelab.checks.tensors import check_mask, check_model, check_own_weights
+
 PRUNABLE = (nn.modules.conv._ConvNd, nn.Linear)
 """The kinds of layers whose weights can be pruned: every convolution, and linear layers."""
 
@@ -30,7 +32,14 @@ def make_pruning_permanent(model: nn.Module) -> nn.Module:
 
     Returns:
         The same model, with ordinary parameters and the sparsity it had.
+
+    Raises:
+        ValueError: a masked weight is that of another layer too, which has not seen the mask. The
+            model is as it was.
     """
+    check_model(model)
+    masked = {name: layer for name, layer in model.named_modules() if is_masked(layer)}
+    check_own_weights(model, {name: weight_parameter(layer) for name, layer in masked.items()})
     for layer in model.modules():
         for name in masked_parameters(layer):
             prune.remove(layer, name)
@@ -51,6 +60,7 @@ def is_masked(layer: nn.Module) -> bool:
 
 def get_masks(model: nn.Module) -> dict[str, Tensor]:
     """The masks of a masked model by layer name: boolean, True where a weight is kept."""
+    check_model(model)
     return {
         name: layer.get_buffer("weight_mask").bool()
         for name, layer in model.named_modules()
@@ -59,7 +69,16 @@ def get_masks(model: nn.Module) -> dict[str, Tensor]:
 
 
 def set_mask(layer: nn.Module, mask: Tensor) -> None:
-    """Mask one layer's weight, or replace the mask it has; True or 1 keeps a weight."""
+    """Mask one layer's weight, or replace the mask it has; True or 1 keeps a weight.
+
+    Raises:
+        ValueError: a layer that has no weight of its own; a mask of another shape than the weight,
+            or with values beside 0 and 1. The layer is as it was.
+    """
+    check_model(layer, "layer")
+    if not isinstance(layer, PRUNABLE) or computes_its_weight(layer):
+        raise ValueError(f"layer computes its weight, or cannot be masked: {type(layer).__name__}")
+    check_mask("mask", mask, effective_weight(layer).shape)
     if is_masked(layer):
         layer.get_buffer("weight_mask").copy_(mask)
     else:
@@ -107,16 +126,41 @@ def kept_weights(layer: nn.Module) -> Tensor:
 
 
 def weight_parameter(layer: nn.Module) -> nn.Parameter | None:
-    """The parameter behind a layer's weight, masked or not."""
-    return layer._parameters.get("weight_orig", layer._parameters.get("weight"))
+    """The parameter behind a layer's weight, masked or not; None if the weight is computed."""
+    return layer._parameters.get("weight_orig" if is_masked(layer) else "weight")
+
+
+def computes_its_weight(layer: nn.Module) -> bool:
+    """Whether the weight is made of other parameters at every pass, as by `weight_norm`."""
+    return isinstance(layer, PRUNABLE) and weight_parameter(layer) is None
+
+
+@torch.no_grad()
+def refresh(model: nn.Module) -> None:
+    """Recompute the masked weights, as the next forward pass would, free of any graph."""
+    for layer in model.modules():
+        for hook in layer._forward_pre_hooks.values():
+            if isinstance(hook, prune.BasePruningMethod):
+                hook(layer, ())
 
 
 def prunable_layers(model: nn.Module, exclude: str | tuple[str, ...] = ()) -> dict[str, nn.Module]:
-    """All convolution and linear layers by name, but for the excluded ones.
+    """Convolution and linear layers with a weight of their own, by name, but the excluded ones.
 
     Raises:
         ValueError: a name in `exclude` that is no module of the model.
     """
+    layers = convolutions_and_linear_layers(model, exclude)
+    return {name: layer for name, layer in layers.items() if not computes_its_weight(layer)}
+
+
+def convolutions_and_linear_layers(
+    model: nn.Module, exclude: str | tuple[str, ...] = ()
+) -> dict[str, nn.Module]:
+    """`prunable_layers` and those that compute their weight."""
+    check_model(model)
+    if not isinstance(exclude, str | tuple | list | set):
+        raise TypeError(f"exclude={exclude!r} must be the name of a layer, or several")
     exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
     modules = dict(model.named_modules())
     for name in exclude:
@@ -128,6 +172,5 @@ def prunable_layers(model: nn.Module, exclude: str | tuple[str, ...] = ()) -> di
         for name, module in modules.items()
         if isinstance(module, PRUNABLE)
         and not isinstance(module, READS_WEIGHT_DIRECTLY)
-        and weight_parameter(module) is not None
         and not any(name == other or name.startswith(f"{other}.") for other in exclude)
     }

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prunelab.checks.files import fill, read_weights
 from prunelab.data import DATA_DIR
 
 CHECKPOINTS = DATA_DIR / "checkpoints"
@@ -109,7 +110,7 @@ def pretrained(name: str) -> nn.Module:
     `data/results/dense.json` the command, versions and seeds.
 
     Raises:
-        ValueError: no checkpoint of that name.
+        ValueError: no checkpoint of that name, or one that is damaged or does not fit.
 
     Example:
         >>> model = pretrained("small_convnet")
@@ -120,7 +121,7 @@ def pretrained(name: str) -> nn.Module:
         raise ValueError(f"name={name!r} has no checkpoint in {CHECKPOINTS}; {remedy}")
     model = NETWORKS[name]()
     path = CHECKPOINTS / f"{name}.pt"
-    model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    fill(model, read_weights(path), path, name)
     return model.eval()
 
 

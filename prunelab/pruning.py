@@ -1,18 +1,19 @@
 """Pruning: which weights go (notebook 01)."""
 
 import warnings
-from collections import Counter
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from prunelab.checks import check_choice, check_fraction
+from prunelab.checks import check_choice, check_fraction, check_seed
+from prunelab.checks.tensors import check_own_weights
 from prunelab.masks import (
     PRUNABLE,
+    computes_its_weight,
+    convolutions_and_linear_layers,
     effective_weight,
     kept_weights,
-    prunable_layers,
     set_mask,
     weight_parameter,
 )
@@ -127,7 +128,8 @@ def apply_global_pruning(
     layers are never pruned.
 
     Args:
-        model: any network; layers that share one weight must be excluded.
+        model: any network. Layers that share their weight with another module, or compute it
+            (`weight_norm`), must be excluded.
         amount: fraction of the weights *still there* to prune, 0 ≤ amount < 1. Repeated calls
             compound: five times 0.1 gives 1 − 0.9⁵ = 40.95 %.
         sparsity: fraction of *all* weights that are to be pruned afterwards, 0 ≤ sparsity < 1.
@@ -161,6 +163,7 @@ def apply_global_pruning(
         check_fraction("sparsity", sparsity)
     check_choice("criterion", criterion, (*SCORES, "random"))
     check_choice("scope", scope, ("global", "layerwise"))
+    check_seed(seed)
     layers = layers_to_prune(model, exclude)
     scores = _scores(layers, criterion, seed)
     kept = {name: kept_weights(layer) for name, layer in layers.items()}
@@ -193,22 +196,26 @@ def layers_to_prune(
         kinds: classes of layers, such as `(nn.Conv2d,)`.
 
     Raises:
-        ValueError: an unknown layer, none left, one that shares its weight with another, or a
-            weight that is NaN or infinite.
+        ValueError: an unknown layer, none left, one that shares its weight with another or
+            computes it, or a weight that is NaN or infinite.
     """
-    layers = {n: m for n, m in prunable_layers(model, exclude).items() if isinstance(m, kinds)}
+    layers = convolutions_and_linear_layers(model, exclude)
+    layers = {name: layer for name, layer in layers.items() if isinstance(layer, kinds)}
     if not layers:
         wanted = "convolution or linear layer" if kinds is PRUNABLE else "convolution"
         raise ValueError(f"model has no layer to prune: no {wanted} is left")
-    owners = Counter(id(weight_parameter(layer)) for layer in layers.values())
     for name, layer in layers.items():
-        if owners[id(weight_parameter(layer))] > 1:
-            raise ValueError(f"layer {name!r} shares its weight with another; exclude both")
+        if computes_its_weight(layer):
+            raise ValueError(
+                f"layer {name!r} computes its weight, as weight_norm does, and cannot be masked; "
+                f"remove what computes it, or leave it as it is with exclude={name!r}"
+            )
         if not torch.isfinite(effective_weight(layer)).all():
             raise ValueError(
                 f"layer {name!r} has a weight that is NaN or infinite and cannot be ranked; "
                 "was training stable? try a smaller learning rate"
             )
+    check_own_weights(model, {name: weight_parameter(layer) for name, layer in layers.items()})
     return layers
 
 

@@ -4,22 +4,27 @@ import copy
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils import prune
+from torch import nn
 
+from prunelab.checks import check_count, check_seed
+from prunelab.checks.states import (
+    State,
+    check_alike,
+    check_entries,
+    check_nothing_revives,
+    check_state,
+    checked_masks,
+)
+from prunelab.checks.tensors import check_model
 from prunelab.data import Split
 from prunelab.masks import (
-    get_masks,
     kept_weights,
     make_pruning_permanent,
     prunable_layers,
+    refresh,
     set_mask,
 )
 from prunelab.training import evaluate
-
-State = dict[str, Tensor]
-CHANCE_ZEROS = 1e-4
-"""Up to this share, zeros are taken for chance: now and then a random draw is exactly 0."""
 
 
 def snapshot(model: nn.Module) -> State:
@@ -32,6 +37,7 @@ def snapshot(model: nn.Module) -> State:
     Args:
         model: any network, masked or not.
     """
+    check_model(model)
     return {n: tensor.clone() for n, tensor in _without_masks(model.state_dict()).items()}
 
 
@@ -56,28 +62,30 @@ def weight_rewinding(
         The same model, with the same parameter objects, in the mode and on the device it was.
 
     Raises:
-        ValueError: names or shapes that do not fit; a state that shares its memory with the
-            model, as `state_dict()` without cloning does; zeros without a mask, as
+        ValueError: names or shapes that do not fit; masks with values beside 0 and 1, or of a
+            layer that shares its weight; a state that shares its memory with the model, as
+            `state_dict()` without cloning does; zeros without a mask, as
             `make_pruning_permanent` leaves them, that would come back to life (a `mask_dict`, if
             only `{}`, says that this is wanted). The model is as it was.
 
     Source: Frankle & Carbin (2019), arXiv:1803.03635; iteration k > 0: Frankle et al. (2020),
     arXiv:1912.05671.
     """
+    check_model(model)
+    check_entries(initial_state_dict)
     now, earlier = _without_masks(model.state_dict()), _without_masks(initial_state_dict)
-    _check_state(now, earlier)
+    check_state(now, earlier)
     if mask_dict is None:
-        _check_nothing_revives(model, earlier)
+        check_nothing_revives(model, earlier)
     layers = prunable_layers(model)
-    masks = {name.removesuffix(".weight"): mask for name, mask in (mask_dict or {}).items()}
-    _check_masks(layers, masks)
+    masks = checked_masks(model, layers, {} if mask_dict is None else mask_dict)
 
     with torch.no_grad():
         for name, tensor in now.items():
             tensor.copy_(earlier[name])
     for name, mask in masks.items():
         set_mask(layers[name], mask.to(kept_weights(layers[name]).device))
-    _refresh(model)
+    refresh(model)
     return model
 
 
@@ -102,7 +110,9 @@ def reinitialize(model: nn.Module, seed: int) -> nn.Module:
 
     Source: Frankle & Carbin (2019), arXiv:1803.03635, section 2.
     """
-    _refresh(model)
+    check_model(model)
+    check_seed(seed)
+    refresh(model)
     fresh = make_pruning_permanent(copy.deepcopy(model))
     fresh.to("cpu").to(memory_format=torch.contiguous_format)  # numbers are drawn in memory order
     with torch.random.fork_rng(devices=[]):
@@ -155,10 +165,11 @@ def error_barrier(
 
     Source: Frankle et al. (2020), arXiv:1912.05671.
     """
-    if points < 1:
-        raise ValueError(f"points={points} must be at least 1")
-    _check_alike(a, b)
-    _refresh(a)
+    check_count("points", points)
+    check_model(a, "a")
+    check_model(b, "b")
+    check_alike(a, b)
+    refresh(a)
     between = copy.deepcopy(a)
     errors = []
     for i in range(1, points + 1):
@@ -187,59 +198,3 @@ def _without_masks(state: State) -> State:
         for name, tensor in state.items()
         if name not in masks
     }
-
-
-@torch.no_grad()
-def _refresh(model: nn.Module) -> None:
-    """Recompute the masked weights, as the next forward pass would, free of any graph."""
-    for layer in model.modules():
-        for hook in layer._forward_pre_hooks.values():
-            if isinstance(hook, prune.BasePruningMethod):
-                hook(layer, ())
-
-
-def _check_alike(a: nn.Module, b: nn.Module) -> None:
-    shapes = [{name: t.shape for name, t in m.state_dict().items()} for m in (a, b)]
-    if shapes[0] != shapes[1]:
-        raise ValueError("a and b are of different architectures, or one of them has no masks")
-    masks_a, masks_b = get_masks(a), get_masks(b)
-    if not all(torch.equal(masks_a[name], masks_b[name]) for name in masks_a):
-        raise ValueError("a and b have different masks; the line between them has neither's")
-
-
-def _check_state(now: State, earlier: State) -> None:
-    wrong = sorted(now.keys() ^ earlier.keys()) or [
-        f"{name} {tuple(earlier[name].shape)} instead of {tuple(tensor.shape)}"
-        for name, tensor in now.items()
-        if tensor.shape != earlier[name].shape
-    ]
-    if wrong:
-        raise ValueError(f"initial_state_dict is of another architecture: {', '.join(wrong)}")
-    if any(t.numel() and t.data_ptr() == earlier[name].data_ptr() for name, t in now.items()):
-        raise ValueError(
-            "initial_state_dict shares its memory with the model and went along with the "
-            "training; take snapshot(model) instead of model.state_dict()"
-        )
-
-
-def _check_nothing_revives(model: nn.Module, earlier: State) -> None:
-    masked = get_masks(model)
-    for name, layer in prunable_layers(model).items():
-        before = earlier[f"{name}.weight".lstrip(".")].to(kept_weights(layer).device)
-        revived = before[~kept_weights(layer)].count_nonzero()
-        if name not in masked and revived > CHANCE_ZEROS * before.numel():
-            raise ValueError(
-                f"layer {name!r} has zeros but no mask, and rewinding would revive them; rewind "
-                "before make_pruning_permanent, or give mask_dict ({} to revive them)"
-            )
-
-
-def _check_masks(layers: dict[str, nn.Module], masks: State) -> None:
-    for name, mask in masks.items():
-        if name not in layers:
-            raise ValueError(f"mask_dict has {name!r}, which is none of {', '.join(layers)}")
-        if mask.shape != kept_weights(layers[name]).shape:
-            raise ValueError(
-                f"mask_dict[{name!r}] {tuple(mask.shape)} does not fit the weights "
-                f"{tuple(kept_weights(layers[name]).shape)}"
-            )

@@ -10,7 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from prunelab.engines.formats import bitmap_bytes, csr_bytes, plain_attention, saved, to_csr
+from prunelab.checks import check_count, is_number, is_whole
+from prunelab.checks.tensors import check_model, check_tensor, check_type, running_on
+from prunelab.engines.formats import (
+    bitmap_bytes,
+    csr_bytes,
+    not_counted,
+    plain_attention,
+    saved,
+    to_csr,
+)
 from prunelab.masks import effective_weight, kept_weights, prunable_layers, weight_parameter
 from prunelab.training import evaluation_mode
 
@@ -33,7 +42,9 @@ def check_sparsity(model: nn.Module) -> pd.DataFrame:
     Returns:
         A table with one row a layer and the columns `layer`, `kept`, `total`, `sparsity`, then
         the two rows "all prunable weights" and "all parameters". A model with nothing to prune
-        has sparsity 0.
+        has sparsity 0. Weights that pruning never masks (attention, recurrent layers, embeddings,
+        weights computed by `weight_norm`) have rows of their own, "name (not counted)", and count
+        only among all parameters.
     """
     layers = prunable_layers(model)
     rows = [(name, int(k.sum()), k.numel()) for name, k in _kept(layers).items()]
@@ -41,6 +52,7 @@ def check_sparsity(model: nn.Module) -> pd.DataFrame:
     distinct = dict(zip(owners, rows, strict=True)).values()  # a shared weight counts once
     kept = sum(row[1] for row in distinct)
     total = sum(row[2] for row in distinct)
+    rows += not_counted(model, set(owners))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     rows += [
         (PRUNABLE_WEIGHTS, kept, total),
@@ -74,8 +86,8 @@ def binary_entropy(density: float) -> float:
 
     Source: Shannon (1948).
     """
-    if not 0 <= density <= 1:
-        raise ValueError(f"density={density} must be from 0 to 1")
+    if not is_number(density) or not 0 <= density <= 1:
+        raise ValueError(f"density={density!r} must be from 0 to 1")
     if density in (0, 1):
         return 0.0
     return float(-density * np.log2(density) - (1 - density) * np.log2(1 - density))
@@ -93,6 +105,8 @@ def bytes_bound(total: int, kept: int) -> float:
         total: $N$.
         kept: $k$, from 0 to $N$.
     """
+    if not (is_whole(total) and is_whole(kept) and 0 <= kept <= total):
+        raise ValueError(f"kept={kept!r} must be from 0 to total={total!r}, whole numbers")
     if total == 0:
         return 0.0
     return (total * binary_entropy(kept / total) + 32 * kept) / 8
@@ -162,7 +176,12 @@ def latency(model: nn.Module, x: Tensor, threads: int = 1, min_seconds: float = 
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     from torch.utils.benchmark import Timer
 
-    with evaluation_mode(model), torch.no_grad():
+    check_model(model)
+    check_tensor("x", x)
+    check_count("threads", threads)
+    if not is_number(min_seconds) or min_seconds <= 0:
+        raise ValueError(f"min_seconds={min_seconds!r} must be greater than 0")
+    with evaluation_mode(model), torch.no_grad(), running_on("x", x):
         timer = Timer("model(x)", globals={"model": model, "x": x}, num_threads=threads)
         measured = timer.blocked_autorange(min_run_time=min_seconds)
     q25, median, q75 = np.quantile(measured.times, [0.25, 0.5, 0.75])
@@ -185,16 +204,13 @@ def count_macs(model: nn.Module, x: Tensor) -> int:
     Raises:
         ValueError: a model with recurrent layers, or one that does not run on `x`.
     """
+    check_model(model)
     recurrent = [name for name, layer in model.named_modules() if isinstance(layer, nn.RNNBase)]
     if recurrent:
         raise ValueError(f"the MACs of recurrent layers can't be counted: {', '.join(recurrent)}")
     counter = FlopCounterMode(display=False)
-    try:
-        with evaluation_mode(model), torch.no_grad(), plain_attention(), counter:
-            model(x)
-    except Exception as error:
-        shape = tuple(x.shape) if torch.is_tensor(x) else type(x).__name__
-        raise ValueError(f"model does not run on x={shape}: {error}") from error
+    with running_on("x", x), evaluation_mode(model), torch.no_grad(), plain_attention(), counter:
+        model(x)
     return counter.get_total_flops() // 2
 
 
@@ -211,6 +227,8 @@ class CSRLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear):
         super().__init__()
+        check_type("linear", linear, nn.Linear, "a linear layer")
+        check_model(linear, "linear")
         self.register_buffer("weight", to_csr(effective_weight(linear)))
         bias = linear.bias
         self.register_buffer("bias", None if bias is None else bias.detach().clone())

@@ -19,6 +19,9 @@ from prunelab.channels.cut import cut
 from prunelab.channels.findings import CannotFollow
 from prunelab.channels.plan import CannotCut, Plan
 from prunelab.channels.reasons import left_alone, table, units_of
+from prunelab.checks import check_seed
+from prunelab.checks.files import fill, read_weights
+from prunelab.checks.tensors import check_finite, check_model, first_line
 
 __all__ = [
     "CannotCut",
@@ -81,6 +84,7 @@ def prune_channels(model: nn.Module, layer_name: str, channel_indices, example_i
         CannotCut: an unknown layer, a channel that does not exist, all channels of a layer, part
             of what goes together, or channels that may not go, such as the model's outputs.
     """
+    check_model(model)
     plan = Plan(model, example_inputs)
     units = units_of(plan, layer_name, channel_indices)
     try:
@@ -125,7 +129,7 @@ def prune_network(
         A new network of ordinary modules; `model` is left as it is.
 
     Raises:
-        ValueError: an argument out of range.
+        ValueError: an argument out of range, a weight that is NaN or infinite.
         CannotCut: there is nothing in this network that can be cut.
 
     Warns:
@@ -134,6 +138,9 @@ def prune_network(
     Source: Li et al. (2017), arXiv:1608.08710; for "bn_scale" Liu et al. (2017), arXiv:1708.06519.
     """
     check_arguments(ratio, criterion, scope, round_to)
+    check_seed(seed)
+    check_model(model)
+    check_finite(model)
     plan = Plan(model, example_inputs)
     plan.exclude(exclude)
     scores = unit_scores(plan, criterion, seed)
@@ -193,6 +200,7 @@ def channel_table(model: nn.Module, example_inputs) -> pd.DataFrame:
     Raises:
         CannotCut: the forward can't be followed.
     """
+    check_model(model)
     plan = Plan(model, example_inputs)
     plan.cut_what_can_go(lambda groups: [group.units[: len(group.units) // 2] for group in groups])
     return table(plan)
@@ -224,13 +232,14 @@ def load_network(original: nn.Module, path: Path | str) -> nn.Module:
         The small network, in the modes of `original`, which is left as it is.
 
     Raises:
-        ValueError: the file belongs to another architecture.
+        ValueError: the file is damaged, or belongs to another architecture.
     """
-    stored = torch.load(path, map_location="cpu", weights_only=True)
+    check_model(original, "original")
+    stored = read_weights(path)
     try:
         small = cut(original, stored["kept"])
-        small.load_state_dict(stored["weights"])
-    except (KeyError, IndexError, RuntimeError, TypeError) as error:
-        raise ValueError(f"{path} does not fit original: {error}") from error
+    except Exception as error:
+        raise ValueError(f"{path} does not fit original: {first_line(error)}") from error
+    fill(small, stored.get("weights"), path, "original")
     small.kept_channels = stored["kept"]
     return small

@@ -14,9 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
+from prunelab.checks import check_count
+from prunelab.checks.tensors import check_model, check_split, running_on
 from prunelab.data import Data, Split
 from prunelab.engines.arguments import (
+    as_it_was_if_nothing_is_learned,
     check_fit,
+    check_loss,
     make_loss,
     make_optimizer,
     make_scheduler,
@@ -89,13 +93,15 @@ def fit(
 
     Raises:
         ValueError: neither or both of `steps` and `epochs`, a number out of range, an unknown
-            split, an optimizer that holds none of the model's parameters.
+            split or device, an optimizer that holds none of the model's parameters; a first step
+            that fails (a wrong loss). The model is as it was.
 
     Warns:
         TrainingInterrupted: stopped by hand (Ctrl-C, or the stop button); the model is usable and
             the history goes up to the last finished step.
     """
-    steps_per_epoch = check_fit(model, data, steps, epochs, batch_size, eval_every, eval_splits)
+    options = (batch_size, optimizer, scheduler, loss, seed, eval_every, eval_splits, device)
+    steps_per_epoch = check_fit(model, data, steps, epochs, *options)
     if epochs is not None:
         steps = epochs * steps_per_epoch
     assert steps is not None  # checked above: one of the two is given
@@ -104,20 +110,19 @@ def fit(
     schedule = make_scheduler(scheduler, optimizer)
     compute_loss = make_loss(loss)
     device = torch.device(device) if device is not None else default_device()
-    model.to(device)
     splits = {name: getattr(data, name).to(device) for name in {"train", *eval_splits}}
     x, y = splits["train"].x, splits["train"].y
     evaluated = {name: splits[name] for name in eval_splits if len(splits[name]) > 0}
     history = _History(model, evaluated, optimizer, steps_per_epoch, device)
-
-    with reproducible(seed, device), fast_convolutions(model):
+    undo = as_it_was_if_nothing_is_learned(model, history)
+    with undo, reproducible(seed, device), fast_convolutions(model.to(device)):
         history.record()
         model.train()
         batches = islice(shuffled_batches(len(y), batch_size, seed, device), steps)
         try:
             for index in _with_progress_bar(batches, steps, progress):
                 inputs, labels = x.index_select(0, index), y.index_select(0, index)
-                batch_loss = compute_loss(model(inputs), labels, inputs)
+                batch_loss = check_loss(compute_loss(model(inputs), labels, inputs))
                 optimizer.zero_grad()
                 batch_loss.backward()
                 optimizer.step()
@@ -207,11 +212,14 @@ def evaluate(model: nn.Module, split: Split, batch_size: int = 250) -> Evaluatio
     Raises:
         ValueError: an empty split.
     """
+    check_model(model)
+    check_split("split", split)
+    check_count("batch_size", batch_size)
     if len(split) == 0:
         raise ValueError("split is empty; load_data(valid=…) says how many images it gets")
     device = next(model.parameters(), split.x).device
     loss, correct = 0.0, 0
-    with evaluation_mode(model):
+    with evaluation_mode(model), running_on("split.x", split.x):
         for x, y in zip(split.x.split(batch_size), split.y.split(batch_size), strict=True):
             outputs, y = model(x.to(device)), y.to(device)
             loss += F.cross_entropy(outputs, y, reduction="sum").item()

@@ -252,7 +252,7 @@ def sharing_convolutions() -> nn.Module:
         (lambda: lenet300(seed=0), 0.5, {}, "model has no layer to prune"),
         (lambda: broken_convnet(float("nan")), 0.5, {}, "layer 'conv3' has a weight that is NaN"),
         (lambda: broken_convnet(float("inf")), 0.5, {}, "layer 'conv3' has a weight that is NaN"),
-        (sharing_convolutions, 0.5, {}, "layer '0' shares its weight with another"),
+        (sharing_convolutions, 0.5, {}, "layer '0' shares its weight with '1'"),
         (
             lambda: convolutions([[1], [2], [3]], [[1]]),
             0.6,

@@ -283,7 +283,7 @@ def sharing() -> nn.Module:
         (half_pruned, {"sparsity": 0.4}, "sparsity=0.4 is less than the 0.5000 there is already"),
         (half_pruned, {"sparsity": 0.4, "scope": "layerwise"}, "never brings a weight back"),
         (half_pruned, {"amount": 2}, "amount=2 must be a fraction"),
-        (sharing, HALF, "layer '0' shares its weight with another; exclude both"),
+        (sharing, HALF, "layer '0' shares its weight with .1., where .*exclude"),
     ],
 )
 def test_error_names_what_is_wrong_and_changes_nothing(make, options, message):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from prunelab.channels.plan import Group, Plan
 from prunelab.channels.reasons import layer_of
+from prunelab.checks import check_count, is_number
 from prunelab.filters import filter_norms
 from prunelab.pruning import lowest
 
@@ -18,14 +19,14 @@ CRITERIA = (*NORMS, "random", "bn_scale")
 
 def check_arguments(ratio: float, criterion: Criterion, scope: str, round_to: int | None) -> None:
     """Raise a ValueError for an argument of `prune_network` that is out of range."""
-    if not 0 <= ratio < 1:
-        raise ValueError(f"ratio={ratio} must be from 0 up to, but not including, 1")
+    if not is_number(ratio) or not 0 <= ratio < 1:
+        raise ValueError(f"ratio={ratio!r} must be from 0 up to, but not including, 1")
     if not callable(criterion) and criterion not in CRITERIA:
         raise ValueError(f"criterion={criterion!r} must be one of {CRITERIA} or a function")
-    if scope not in ("uniform", "global"):
+    if not isinstance(scope, str) or scope not in ("uniform", "global"):
         raise ValueError(f'scope={scope!r} must be "uniform" or "global"')
-    if round_to is not None and (not isinstance(round_to, int) or round_to < 1):
-        raise ValueError(f"round_to={round_to!r} must be a whole number of at least 1")
+    if round_to is not None:
+        check_count("round_to", round_to)
 
 
 def unit_scores(plan: Plan, criterion: Criterion, seed: int) -> Tensor:

@@ -6,31 +6,94 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prunelab.checks import check_count
+from prunelab.checks import check_count, check_seed, is_whole
+from prunelab.checks.tensors import check_model, check_split, first_line, usable_device
+from prunelab.masks import refresh
 
 
-def check_fit(model, data, steps, epochs, batch_size, eval_every, eval_splits) -> int:
-    """The steps of an epoch, if all is right."""
+def check_fit(
+    model,
+    data,
+    steps=None,
+    epochs=None,
+    batch_size=128,
+    optimizer=None,
+    scheduler=None,
+    loss=None,
+    seed=0,
+    eval_every=None,
+    eval_splits=("valid",),
+    device=None,
+    progress=True,
+) -> int:
+    """The steps of an epoch, if all that `fit` is given is right."""
+    check_model(model)
+    for name in ("train", "valid", "test"):
+        if not hasattr(data, name):
+            raise TypeError(f"data must be what load_data returns, not {type(data).__name__}")
+        check_split(f"data.{name}", getattr(data, name))
     if (steps is None) == (epochs is None):
         raise ValueError(f"give one of steps and epochs, not steps={steps} and epochs={epochs}")
     for name, value in (("steps", steps), ("epochs", epochs), ("eval_every", eval_every)):
         if value is not None:
             check_count(name, value)
-    if not isinstance(batch_size, int) or not 1 <= batch_size <= len(data.train):
+    if not is_whole(batch_size) or not 1 <= batch_size <= len(data.train):
         raise ValueError(
             f"batch_size={batch_size!r} must be from 1 to the {len(data.train)} training images"
         )
-    unknown = set(eval_splits) - {"train", "valid", "test"}
-    if isinstance(eval_splits, str) or unknown:
+    known = {"train", "valid", "test"}
+    if not isinstance(eval_splits, tuple | list | set) or not set(map(str, eval_splits)) <= known:
         raise ValueError(
             f'eval_splits={eval_splits!r} must be a tuple of "train", "valid" and "test"'
         )
+    given = {"optimizer": optimizer, "scheduler": scheduler, "loss": loss}
+    for name, value in given.items():
+        made = torch.optim.Optimizer | torch.optim.lr_scheduler.LRScheduler
+        if value is not None and not callable(value) and not isinstance(value, made):
+            raise TypeError(f"{name}={value!r} must be a function, or left out")
+    check_seed(seed)
+    if device is not None:
+        usable_device(device)
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError("model has no parameter to train; every requires_grad is False")
     return -(-len(data.train) // batch_size)
+
+
+def check_loss(batch_loss):
+    """The loss of a batch, if it can be minimized."""
+    if not isinstance(batch_loss, Tensor) or batch_loss.numel() != 1:
+        shape = tuple(batch_loss.shape) if isinstance(batch_loss, Tensor) else repr(batch_loss)
+        raise ValueError(
+            f"loss must return a tensor of one number for the whole batch, not {shape}"
+        )
+    if not batch_loss.requires_grad:
+        raise ValueError("loss has no gradient: it must be computed from outputs, undetached")
+    return batch_loss
+
+
+@contextmanager
+def as_it_was_if_nothing_is_learned(model: nn.Module, history) -> Iterator[None]:
+    """If something fails before the first step is finished, put the model back as it was."""
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    modes = {module: module.training for module in model.modules()}
+    device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
+    try:
+        yield
+    except Exception as error:
+        if history.step > 0:
+            raise
+        model.to(device)
+        for name, buffer in buffers.items():
+            model.get_buffer(name).copy_(buffer)
+        for module, mode in modes.items():
+            module.training = mode
+        refresh(model)
+        if isinstance(error, ValueError | torch.OutOfMemoryError):
+            raise
+        raise ValueError(f"the first step failed: {first_line(error)}") from error
 
 
 def make_optimizer(optimizer, model: nn.Module) -> torch.optim.Optimizer:

@@ -1,4 +1,4 @@
-"""Weights written in several formats, and attention that can be counted."""
+"""Weights written in several formats or not counted, and attention that can be counted."""
 
 import io
 import warnings
@@ -48,3 +48,12 @@ def bitmap_bytes(weight: Tensor, kept: Tensor) -> int:
     """Bytes of one bit a weight, and the kept values."""
     bitmap = np.packbits(kept.numpy())
     return len(bitmap.tobytes()) + len(weight[kept].numpy().tobytes())
+
+
+def not_counted(model, counted: set[int]) -> list[tuple[str, int, int]]:
+    """Name, kept and total of every matrix of weights that is not prunable."""
+    return [
+        (f"{name} (not counted)", int(weight.count_nonzero()), weight.numel())
+        for name, weight in model.named_parameters()
+        if weight.ndim > 1 and id(weight) not in counted
+    ]

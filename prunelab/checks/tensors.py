@@ -1,0 +1,140 @@
+"""What a model, a tensor, a mask, a split or a device must be."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+
+def check_type(name: str, value, kind: type, wanted: str) -> None:
+    """Refuse what is not of a class.
+
+    Raises:
+        TypeError: naming the argument, what is wanted, and what was given.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be {wanted}, not {type(value).__name__}")
+
+
+def check_tensor(name: str, value) -> None:
+    """Refuse what is no tensor, with a TypeError."""
+    check_type(name, value, Tensor, "a tensor")
+
+
+def check_model(model, name: str = "model") -> None:
+    """Refuse what is no model, or one whose numbers cannot be computed with.
+
+    Raises:
+        TypeError: no `nn.Module`.
+        ValueError: a tensor of it is on the device "meta", has no shape yet or has 8 bits.
+    """
+    check_type(name, model, nn.Module, "a torch.nn.Module")
+    for tensor_name, tensor in chain(model.named_parameters(), model.named_buffers()):
+        if is_lazy(tensor):
+            why = "has no shape yet; run the model on a batch first"
+        elif tensor.is_meta:
+            why = 'has no numbers, being on the device "meta"; load the weights first'
+        elif tensor.is_floating_point() and tensor.element_size() < 2:
+            why = f"is {tensor.dtype}, which torch cannot compute with; convert it with .float()"
+        else:
+            continue
+        raise ValueError(f"{name} cannot be used: its {tensor_name!r} {why}")
+
+
+def check_finite(model: nn.Module) -> None:
+    """Refuse weights that are NaN or infinite, with a ValueError that names them."""
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
+            raise ValueError(
+                f"model's {name!r} has a weight that is NaN or infinite; was training stable? try "
+                "a smaller learning rate"
+            )
+
+
+def check_mask(name: str, mask, shape: torch.Size) -> None:
+    """Refuse what is no mask of these weights.
+
+    Raises:
+        TypeError: no tensor.
+        ValueError: another shape, also one that could be broadcast, or values beside 0 and 1.
+    """
+    check_tensor(name, mask)
+    if mask.shape != shape:
+        raise ValueError(f"{name} {tuple(mask.shape)} does not fit the weights {tuple(shape)}")
+    if not ((mask == 0) | (mask == 1)).all():
+        raise ValueError(f"{name} must be 0 or 1 everywhere; 1 keeps a weight")
+
+
+def check_own_weights(model: nn.Module, weights: dict[str, nn.Parameter | None]) -> None:
+    """Refuse layers whose weight another module uses too: a mask would act in one of them only.
+
+    Args:
+        model: the whole network.
+        weights: the parameter behind the weight of each layer, by the layer's name.
+
+    Raises:
+        ValueError: naming the layer and the other module.
+    """
+    owners: dict[int, list[str]] = {}
+    for name, module in model.named_modules():
+        for parameter in module._parameters.values():
+            owners.setdefault(id(parameter), []).append(name)
+    for name, weight in weights.items():
+        others = [other for other in owners[id(weight)] if other != name]
+        if others:
+            raise ValueError(
+                f"layer {name!r} shares its weight with {others[0]!r}, where a mask would not act; "
+                f"exclude={name!r} leaves it as it is"
+            )
+
+
+def check_split(name: str, split) -> None:
+    """Refuse what has not as many labels `y` as images `x`.
+
+    Raises:
+        TypeError: no `Split`.
+        ValueError: different numbers of both.
+    """
+    x, y = getattr(split, "x", None), getattr(split, "y", None)
+    if not isinstance(x, Tensor) or not isinstance(y, Tensor):
+        raise TypeError(
+            f"{name} must be a Split of images and labels, not {type(split).__name__}; "
+            "give load_data().test, for instance"
+        )
+    if x.shape[:1] != y.shape:
+        raise ValueError(f"{name}.y {tuple(y.shape)} must have a label for each of {len(x)} images")
+
+
+def usable_device(device: torch.device | str) -> torch.device:
+    """The device of this name.
+
+    Raises:
+        ValueError: a device that this machine does not have, or that does not compute.
+    """
+    try:
+        torch.zeros(1, device=device).item()
+    except Exception:  # of many classes, each with other words
+        found = torch.accelerator.current_accelerator(check_available=True)
+        wanted = f'"cpu" or "{found}"' if found else '"cpu"'
+        raise ValueError(f"device={device!r} cannot be used here; choose {wanted}") from None
+    return torch.device(device)
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without what follows."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+@contextmanager
+def running_on(name: str, x) -> Iterator[None]:
+    """What goes wrong when a model runs on `x`, as a ValueError of one line."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        shape = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(f"model does not run on {name}={shape}: {first_line(error)}") from error
