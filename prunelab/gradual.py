@@ -1,6 +1,6 @@
 """Gradual pruning: a little at a time, with training between (notebook 08)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 import pandas as pd
@@ -88,10 +88,9 @@ def gradual_pruning(
         ValueError: a schedule that does not increase, or a number out of range; the model is as
             it was. What only a step of training tells (a wrong loss) comes after the first pruning.
     """
-    if not isinstance(schedule, Sequence) or not all(is_number(s) for s in schedule):
-        raise ValueError(f"schedule={schedule!r} must be a list of sparsities that increase")
-    schedule = list(schedule)
-    increases = all(a < b for a, b in pairwise(schedule))
+    schedule = list(schedule) if isinstance(schedule, Iterable) else [schedule]
+    numbers = all(is_number(sparsity) for sparsity in schedule)
+    increases = numbers and all(a < b for a, b in pairwise(schedule))
     if not schedule or not increases or not (schedule[0] >= 0 and schedule[-1] < 1):
         raise ValueError(f"schedule={schedule} must be sparsities that increase, from 0 to below 1")
     check_count("steps_per_round", steps_per_round)

@@ -179,7 +179,7 @@ CASES = [  # a model, a call on it, words of the error
         lambda m: gradual_pruning(m, DATA, [0.5], steps_per_round=1, batch_size=4, device="gpu"),
         "device='gpu'",
     ),
-    (net, lambda m: gradual_pruning(m, DATA, None, steps_per_round=1), "schedule=None"),
+    (net, lambda m: gradual_pruning(m, DATA, None, steps_per_round=1), r"schedule=\[None\]"),
     (
         net,
         lambda m: gradual_pruning(m, DATA, [0.5], steps_per_round=1, batch_size=4, loss="mse"),
