@@ -1,15 +1,14 @@
 """Whole image data sets as tensors in memory, split once and reproducibly (notebook 00)."""
 
-import gzip
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torchvision import datasets
+
+from prunelab.engines.image_files import read_fashion_mnist, read_torchvision
 
 ROOT = Path(__file__).parents[1]
 DATA_DIR = Path(os.environ.get("PRUNELAB_DATA", ROOT / "data"))
@@ -81,10 +80,10 @@ def load_data(
         )
     root = Path(root) if root is not None else DATA_DIR
     if name == "fashion-mnist":
-        images, labels, test_images, test_labels = _read_fashion_mnist(root)
+        images, labels, test_images, test_labels = read_fashion_mnist(root)
         classes = datasets.FashionMNIST.classes
     else:
-        images, labels, test_images, test_labels, classes = _read_torchvision(name, root, download)
+        images, labels, test_images, test_labels, classes = read_torchvision(name, root, download)
 
     available = len(labels)
     if not 0 <= valid < available:
@@ -110,52 +109,3 @@ def load_data(
 def _normalized(images: Tensor, labels: Tensor, name: str) -> Split:
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in MEAN_STD[name])
     return Split(images.float().div_(255).sub_(mean).div_(std), labels.long())
-
-
-def _read_fashion_mnist(root: Path) -> list[Tensor]:
-    folder = root / "FashionMNIST" / "raw"
-    images, labels, test_images, test_labels = (
-        _read_idx(folder / filename, md5) for filename, md5 in datasets.FashionMNIST.resources
-    )
-    return [images.unsqueeze(1), labels, test_images.unsqueeze(1), test_labels]
-
-
-def _read_idx(path: Path, md5: str) -> Tensor:
-    """Read one gzipped IDX file: a magic number, the size of each dimension, then the bytes."""
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{path.name} is missing from {path.parent}; restore it with "
-            "`git checkout -- data/FashionMNIST`, or set PRUNELAB_DATA to the folder that has it"
-        )
-    packed = path.read_bytes()
-    if hashlib.md5(packed, usedforsecurity=False).hexdigest() != md5:
-        raise RuntimeError(
-            f"{path} is damaged: its MD5 checksum is not {md5}; restore it with "
-            "`git checkout -- data/FashionMNIST`"
-        )
-    raw = bytearray(gzip.decompress(packed))
-    dimensions = raw[3]
-    shape = np.frombuffer(raw, ">i4", count=dimensions, offset=4).tolist()
-    return torch.frombuffer(raw, dtype=torch.uint8, offset=4 + 4 * dimensions).view(shape)
-
-
-def _read_torchvision(name: str, root: Path, download: bool) -> tuple:
-    dataset = {"mnist": datasets.MNIST, "cifar10": datasets.CIFAR10}[name]
-    try:
-        parts = [dataset(root, train=is_train, download=download) for is_train in (True, False)]
-    except (RuntimeError, ValueError, AssertionError, OSError) as error:
-        if download or "not found" not in str(error):
-            raise RuntimeError(
-                f"{name} in {root} could not be read: {error}; delete it and call "
-                f"load_data({name!r}, download=True) with a network connection"
-            ) from error
-        raise FileNotFoundError(
-            f"{name} is not in {root}, or its files are damaged; "
-            f"load_data({name!r}, download=True) fetches it"
-        ) from error
-    tensors = []
-    for part in parts:
-        images = torch.as_tensor(part.data)
-        images = images.permute(0, 3, 1, 2) if images.ndim == 4 else images.unsqueeze(1)
-        tensors += [images, torch.as_tensor(part.targets)]
-    return *tensors, parts[0].classes

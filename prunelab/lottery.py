@@ -132,8 +132,9 @@ def supermask(
         check_type(argument, value, dict, "a dictionary")
     masks = {}
     for name, count in keep.items():
-        weights = [state.get(f"{name}.weight") for state in (initial, trained)]
-        if any(w is None for w in weights) or weights[0].shape != weights[1].shape:
+        key = f"{name}.weight"
+        weights = [state[key] for state in (initial, trained) if key in state]
+        if len(weights) < 2 or weights[0].shape != weights[1].shape:
             raise ValueError(f"keep has {name!r}; initial and trained must have its weights alike")
         scores = SUPERMASK_SCORES[criterion](*weights)
         if not is_whole(count) or not 0 <= count <= scores.numel():

@@ -84,7 +84,7 @@ def prune_channels(model: nn.Module, layer_name: str, channel_indices, example_i
         CannotCut: an unknown layer, a channel that does not exist, all channels of a layer, part
             of what goes together, or channels that may not go, such as the model's outputs.
     """
-    check_model(model)
+    check_model(model, with_numbers=False)
     plan = Plan(model, example_inputs)
     units = units_of(plan, layer_name, channel_indices)
     try:
@@ -139,7 +139,7 @@ def prune_network(
     """
     check_arguments(ratio, criterion, scope, round_to)
     check_seed(seed)
-    check_model(model)
+    check_model(model, with_numbers=False)
     check_finite(model)
     plan = Plan(model, example_inputs)
     plan.exclude(exclude)
@@ -200,7 +200,7 @@ def channel_table(model: nn.Module, example_inputs) -> pd.DataFrame:
     Raises:
         CannotCut: the forward can't be followed.
     """
-    check_model(model)
+    check_model(model, with_numbers=False)
     plan = Plan(model, example_inputs)
     plan.cut_what_can_go(lambda groups: [group.units[: len(group.units) // 2] for group in groups])
     return table(plan)
@@ -234,7 +234,7 @@ def load_network(original: nn.Module, path: Path | str) -> nn.Module:
     Raises:
         ValueError: the file is damaged, or belongs to another architecture.
     """
-    check_model(original, "original")
+    check_model(original, "original", with_numbers=False)
     stored = read_weights(path)
     try:
         small = cut(original, stored["kept"])

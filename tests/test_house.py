@@ -24,6 +24,7 @@ FORBIDDEN = {
     "exercises": {"figures", "teaching", "lab", "studies"},
     "surgery": {*ABOVE, "lab", "studies", "engines"},
     "training": {*ABOVE, "lab", "studies", "channels"},
+    "data": {*ABOVE, "lab", "studies", "channels"},
     "sparsity": {*ABOVE, "lab", "studies", "channels"},
     "teaching": {"exercises", "lab", "studies", "channels", "engines"},
     "cli": {"exercises", "teaching"},

@@ -24,8 +24,12 @@ def check_tensor(name: str, value) -> None:
     check_type(name, value, Tensor, "a tensor")
 
 
-def check_model(model, name: str = "model") -> None:
+def check_model(model, name: str = "model", with_numbers: bool = True) -> None:
     """Refuse what is no model, or one whose numbers cannot be computed with.
+
+    Args:
+        model, name: the argument and its name.
+        with_numbers: whether its numbers are needed; else it may be on the device "meta".
 
     Raises:
         TypeError: no `nn.Module`.
@@ -35,7 +39,7 @@ def check_model(model, name: str = "model") -> None:
     for tensor_name, tensor in chain(model.named_parameters(), model.named_buffers()):
         if is_lazy(tensor):
             why = "has no shape yet; run the model on a batch first"
-        elif tensor.is_meta:
+        elif tensor.is_meta and with_numbers:
             why = 'has no numbers, being on the device "meta"; load the weights first'
         elif tensor.is_floating_point() and tensor.element_size() < 2:
             why = f"is {tensor.dtype}, which torch cannot compute with; convert it with .float()"
@@ -47,7 +51,7 @@ def check_model(model, name: str = "model") -> None:
 def check_finite(model: nn.Module) -> None:
     """Refuse weights that are NaN or infinite, with a ValueError that names them."""
     for name, parameter in model.named_parameters():
-        if not parameter.isfinite().all():
+        if not parameter.is_meta and not parameter.isfinite().all():
             raise ValueError(
                 f"model's {name!r} has a weight that is NaN or infinite; was training stable? try "
                 "a smaller learning rate"
