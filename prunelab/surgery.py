@@ -18,7 +18,7 @@ from prunelab.channels.choice import check_arguments, lowest_units, unit_scores
 from prunelab.channels.cut import cut
 from prunelab.channels.findings import CannotFollow
 from prunelab.channels.plan import CannotCut, Plan
-from prunelab.channels.reasons import left_alone, table, units_of
+from prunelab.channels.reasons import left_alone, never_reached, table, units_of
 from prunelab.checks import check_seed
 from prunelab.checks.files import fill, read_weights
 from prunelab.checks.tensors import check_finite, check_model, first_line
@@ -88,9 +88,21 @@ def prune_channels(model: nn.Module, layer_name: str, channel_indices, example_i
     plan = Plan(model, example_inputs)
     units = units_of(plan, layer_name, channel_indices)
     try:
-        return plan.cut(units)
+        small = plan.cut(units)
     except CannotFollow as conflict:
         raise CannotCut(f"channels of {layer_name!r} can't go: {conflict}") from conflict
+    _warn_of_never_reached(plan, small)
+    return small
+
+
+def _warn_of_never_reached(plan: Plan, small: nn.Module) -> None:
+    if names := list(dict.fromkeys(never_reached(plan, small))):
+        warnings.warn(
+            f"never reached with these example_inputs, and left whole: {', '.join(names)}; where "
+            "they read channels that were cut they no longer fit",
+            LeftAlone,
+            stacklevel=3,
+        )
 
 
 def prune_network(
@@ -133,7 +145,8 @@ def prune_network(
         CannotCut: there is nothing in this network that can be cut.
 
     Warns:
-        LeftAlone: some channels stay because nothing proves that cutting them would be right.
+        LeftAlone: some channels stay because nothing proves that cutting them would be right; or
+            layers that the example never reached may not fit any longer.
 
     Source: Li et al. (2017), arXiv:1608.08710; for "bn_scale" Liu et al. (2017), arXiv:1708.06519.
     """
@@ -160,6 +173,7 @@ def prune_network(
             LeftAlone,
             stacklevel=2,
         )
+    _warn_of_never_reached(plan, small)
     return small
 
 

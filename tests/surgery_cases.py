@@ -333,6 +333,13 @@ rows("pooling channels -> nothing", lambda m, x: F.avg_pool1d(m.a(x), 3, 1, 1), 
 between("pooling over channels and space -> nothing", pool_channels_and_space)
 between("interpolated -> a", lambda y: F.interpolate(y, scale_factor=2, mode="bilinear"))
 between("divided by the width -> nothing", lambda y: y / y.shape[1])
+maps("last divided by its width -> a", lambda m, x: (y := m.b(m.a(x))) / y.size(1), b=conv(8, 8))
+case(
+    "output divided by a width -> a",
+    lambda m, x: m.out(y := m.b(m.a(x))) / y.size(1),
+    image(),
+    **{"a": conv(3, 8), "b": conv(8, 8), "out": conv(8, 2)},
+)
 between("divided by a tensor -> nothing", lambda y: y / torch.tensor(y.shape[1]).sqrt())
 between("path depends on width -> nothing", lambda y: F.relu(y) if y.shape[1] > 6 else y.sigmoid())
 maps(

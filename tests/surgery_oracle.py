@@ -59,9 +59,14 @@ class MaskedNorm(nn.Module):
         for axis, (d, indices) in zip(axes, kept.items(), strict=True):
             part, weight = part.index_select(axis, indices), weight.index_select(d, indices)
             bias = bias if bias is None else bias.index_select(d, indices)
-        if isinstance(norm, nn.GroupNorm):
-            groups = len(weight) // (norm.num_channels // norm.num_groups)
-            part = F.group_norm(part, groups, weight, bias, norm.eps)
+        if isinstance(norm, nn.GroupNorm):  # each channel with the others of its first group
+            of_group = kept[0] // (norm.num_channels // norm.num_groups)
+            parts = [
+                F.group_norm(part[:, of_group == g], 1, None, None, norm.eps)
+                for g in of_group.unique()
+            ]
+            shape = [-1] + [1] * (part.dim() - 2)
+            part = torch.cat(parts, 1) * weight.view(shape) + bias.view(shape)
         elif isinstance(norm, nn.RMSNorm):
             part = F.rms_norm(part, weight.shape, weight, norm.eps)
         elif is_channel_first:

@@ -362,6 +362,26 @@ def test_units_of_several_channels():
     }
 
 
+def test_a_group_of_groupnorm_is_a_unit():
+    model = Net(lambda m, x: m.out(m.n(m.a(x))), a=conv(3, 8), n=nn.GroupNorm(4, 8), out=conv(8, 2))
+    of_a = channel_groups(model, image().float()).query("layer == 'a' and role == 'writes'")
+    assert of_a[["channels", "units"]].values.tolist() == [[8, 4]]
+
+
+def test_a_head_that_the_example_never_reaches_is_named():
+    model = Net(
+        lambda m, x, late=False: m.head(m.a(x)) if late else m.out(m.a(x)),
+        **{"a": conv(3, 8), "head": conv(8, 5), "other": conv(3, 3), "out": conv(8, 2)},
+    )
+    for cut in (
+        lambda: prune_network(model, 0.5, image().float()),
+        lambda: prune_channels(model, "a", [1], image().float()),
+    ):
+        with pytest.warns(LeftAlone, match="never reached .* whole: head; where") as caught:
+            cut()
+        assert caught[0].filename == __file__
+
+
 def test_tables_come_also_where_nothing_can_be_cut():
     table = channel_groups(nn.Linear(4, 2), torch.randn(2, 4))
     rows = set(table.itertuples(index=False, name=None))
@@ -377,6 +397,10 @@ PARTLY = {  # what stays, and why
     "found by the rehearsal": (
         lambda m, x: m.out(torch.cat([m.a(x) / m.a(x).shape[1], m.b(x)], 1)),
         "`div` computes with numbers that depend on how many channels there are",
+    ),
+    "read by value": (
+        lambda m, x: m.out(torch.cat([m.a(x) / max(m.a.bias.tolist()), m.b(x)], 1)),
+        "is read by `tolist`",
     ),
     "tied to what may not go": (
         lambda m, x: m.out(torch.cat([m.a(x) * torch.ones(1, 8, 1, 1).to(x), m.b(x)], 1)),

@@ -13,7 +13,8 @@ Each file needs only those before it:
 |---|---|
 | `tags` | the tensor of tags, and what can be asked of one |
 | `findings` | what a pass through the network finds out: ties, fixed tags, steps |
-| `rules` | a function for each kind of operation; **add one here** |
+| `rules` | a function for each kind of operation; **add one here**, or in the next two |
+| `moves`, `layers` | the rules of movement; of layers, pooling, averages |
 | `following` | runs the forward on tags and gives every operation to its rule |
 | `cut` | narrows tensors, and what modules say of their widths |
 | `rehearsal` | runs the cut network on the tags that are left |

@@ -3,8 +3,13 @@
 Rules say what they know with `tie`, `fix`, `carry` and `step`, and ask with `tags` and `axis`.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from prunelab.channels.tags import (
     FIXED,
@@ -26,6 +31,39 @@ class CannotFollow(ValueError):
         self.tags = tags
 
 
+class Move(NamedTuple):
+    """Movement of data, whose sizes may follow the width.
+
+    Attributes:
+        sizes: all arguments, as `Findings.described`.
+        sources: the tags that are moved.
+        places: says where in its channel each element of the result comes from.
+    """
+
+    sizes: list
+    sources: list[Tensor]
+    places: Callable[[], list[Tensor]]
+
+
+class Step(NamedTuple):
+    """An operation of the forward, to be done by the cut network as well.
+
+    Attributes:
+        name: the operation.
+        given: all its arguments as `Findings.described`, but those that may follow the width.
+        tags: its activations.
+        move: how the activations have come about, if by movement.
+    """
+
+    name: str
+    given: list
+    tags: list[Tensor]
+    move: Move | None = None
+
+
+NUMBERS = (int, float, complex, str, slice, range, type(None), type(...), torch.dtype, np.generic)
+
+
 class Findings:
     """What is known of the channels of a network.
 
@@ -38,7 +76,8 @@ class Findings:
         ties: pairs of tags that are one channel, as `pair_codes`.
         fixed: tags that may not go, with the reason.
         given_up: parameters without tags, with the reason.
-        steps: the operations in order, with their numbers, and where they moved tags to.
+        reached: names of the parameters that the forward has used.
+        steps: the operations in order.
         met: the tags that each operation of the pass has met so far.
         count: tags in use, the reserved ones included.
     """
@@ -58,7 +97,8 @@ class Findings:
         self.ties: list[Tensor] = []
         self.fixed: list[tuple[Tensor, str]] = []
         self.given_up: dict[str, str] = {}
-        self.steps: list[tuple[str, list | Tensor]] = []
+        self.reached: set[str] = set()
+        self.steps: list[Step] = []
         self.met: list[list[Tags]] = []
         self.count = FIXED + 1
 
@@ -81,11 +121,7 @@ class Findings:
             for reserved, why in RESERVED.items():
                 self.fix(high[low == reserved], why)
             low, high = low[low > FIXED], high[low > FIXED]
-        self.note(pair_codes(low, high))
-
-    def note(self, pairs: Tensor) -> None:
-        """Pairs of tags that are one channel, none of them reserved."""
-        self.ties.append(pairs)
+        self.ties.append(pair_codes(low, high))
 
     def carry(self, vector, tags: Tensor) -> None:
         """A bias or a normalization vector belongs to these channels."""
@@ -108,9 +144,15 @@ class Findings:
         for tags in self.axes.get(name, {}).values():
             self.fix(tags, why)
 
-    def step(self, name: str, numbers_or_tags: list | Tensor) -> None:
-        """What the forward does next, to be done by the cut network as well."""
-        self.steps.append((name, numbers_or_tags))
+    def step(self, step: Step) -> None:
+        """What the forward does next."""
+        self.steps.append(step)
+
+    def mark(self, result) -> None:
+        """Activations remember which step made them."""
+        for i, leaf in enumerate(tree_leaves(result)):
+            if isinstance(leaf, Tags) and not hasattr(leaf, "origin"):
+                leaf.origin = (len(self.met), i)
 
     # --- what rules ask --------------------------------------------------------------------------
 
@@ -147,10 +189,21 @@ class Findings:
             role.append((name, dim))
         return tags[dim]
 
+    def described(self, arguments) -> list:
+        """All that can be compared: the values of numbers and plain tensors, the names of
+        parameters, and which step made an activation."""
+
+        def describe(value):
+            if isinstance(value, Tags):
+                return value.origin
+            if self.is_parameter(value):
+                return self.names[id(value)]
+            if torch.is_tensor(value):
+                return value.detach().clone()
+            return repr(value) if isinstance(value, NUMBERS) else type(value).__name__
+
+        return [describe(leaf) for leaf in tree_leaves(arguments)]
+
     def is_parameter(self, tensor) -> bool:
         """Whether it is a parameter or a buffer of the network that holds fractions."""
         return torch.is_tensor(tensor) and id(tensor) in self.names and tensor.is_floating_point()
-
-    def was_grouped(self, weight: Tensor) -> bool:
-        """Whether a convolution of one group is what a cut has left of several."""
-        return False

@@ -5,17 +5,20 @@ values are refused, and everything else goes to `rules`.
 """
 
 import copy
+import itertools
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from prunelab.channels.findings import CannotFollow, Findings
-from prunelab.channels.rules import RESIZED, RULES, no_rule, operation_name
-from prunelab.channels.tags import INPUT, Tags, along, as_tags, filled, hollow, tags_in
+from prunelab.channels import layers, moves  # noqa: F401  they register their rules
+from prunelab.channels.findings import CannotFollow, Findings, Step
+from prunelab.channels.rules import RULES, no_rule, operation_name, unfollowed
+from prunelab.channels.tags import INPUT, Tags, along, as_tags, filled, hollow, same_tags, tags_in
 
 
 def _names(text: str) -> frozenset[str]:
@@ -23,9 +26,11 @@ def _names(text: str) -> frozenset[str]:
 
 
 QUESTIONS = _names(
-    """size dim ndimension numel nelement stride is_contiguous is_complex is_nested get_device
-    element_size __len__ assert"""
+    """size dim ndimension numel nelement is_complex is_nested get_device element_size __len__
+    assert"""
 )
+STRIDES = _names("stride is_contiguous")
+IN_PLACE = _names("__iadd__ __isub__ __imul__ __itruediv__")
 VALUES = _names("__bool__ __int__ __float__ __index__ __array__ item tolist numpy nonzero unique")
 
 
@@ -40,20 +45,27 @@ def follow(model: nn.Module, found: Findings, arguments: tuple[tuple, dict]) -> 
 
     def enter(value):
         is_input = isinstance(value, Tensor) and value.is_floating_point()
-        return as_tags(filled(INPUT, value.shape)) if is_input else value
+        if not is_input:
+            return value
+        tags = as_tags(filled(INPUT, value.shape))
+        tags.origin = next(inputs)
+        return tags
 
     for name, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._NormBase) and not module.state_dict():
             module.register_forward_pre_hook(partial(_count_features, found, name))
     for training in (False, True):
         model.train(training)
+        inputs = (f"input {i}" for i in itertools.count())
         positional, named = tree_map(enter, arguments)
         found.met.clear()
         with torch.no_grad(), torch.random.fork_rng(devices=[]), FollowTags(found):
             torch.default_generator.manual_seed(0)
             outputs = model(*positional, **named)
-        for tags in tags_in(outputs):
+        returned = list(tags_in(outputs))
+        for tags in returned:
             found.fix(tags, "is the model's output")
+        found.step(Step("return", found.described([outputs, returned]), returned))
 
 
 def _count_features(found: Findings, name: str, module: nn.Module, inputs: tuple) -> None:
@@ -77,12 +89,15 @@ class FollowTags(TorchFunctionMode):
         leaves = tree_leaves((args, kwargs))
         tags = [t for t in leaves if isinstance(t, Tags)]
         parameters = [t for t in leaves if found.is_parameter(t)]
+        found.reached.update(found.names[id(p)] for p in parameters)
         if name in QUESTIONS or not (tags or parameters):
             return func(*args, **kwargs)
         if name == "__get__":
             return _attribute(found, func, args[0])
         if name == "is_floating_point":
             return True
+        if name in STRIDES:  # as of an activation in order: tags take no memory and have no strides
+            return func(*tree_map(hollow("meta"), args), **kwargs)
         if name in VALUES:
             if tags:
                 raise ValueError(f"it depends on the values of a tensor (calls `{name}`)")
@@ -90,16 +105,36 @@ class FollowTags(TorchFunctionMode):
             return func(*args, **kwargs)
         if name.startswith("new_") or name.endswith("_like"):
             return func(*tree_map(hollow("cpu"), args), **kwargs)
+        if any(isinstance(leaf, np.ndarray) for leaf in leaves):
+            args, kwargs = tree_map(_no_array, (args, kwargs))
         found.met.append(tags)
-        found.step(name, [] if name in RESIZED else _numbers(found, leaves))
-        try:
-            if name in RULES:
-                return RULES[name](found, func, *args, **kwargs)
+        found.step(Step(name, found.described(unfollowed(name, args, kwargs)), tags))
+        result = _by_rule(found, name, func, args, kwargs)
+        found.mark(result)
+        return result
+
+
+def _by_rule(found: Findings, name: str, func: Callable, args: tuple, kwargs: dict):
+    """What the rule of the operation makes of its tags."""
+    in_place = func.__name__ == f"{name}_" or name in IN_PLACE
+    target = args[0] if in_place else kwargs.get("out")
+    try:
+        if name not in RULES:
             return no_rule(found, func, args, kwargs)
-        except CannotFollow:
-            raise
-        except Exception as error:
-            return no_rule(found, func, args, kwargs, f"enters `{name}`, which fails: {error}")
+        if torch.is_tensor(target) and not (isinstance(target, Tags) or found.is_parameter(target)):
+            return no_rule(found, func, args, kwargs, "is written into a tensor that has no tags")
+        result = RULES[name](found, func, *args, **kwargs)
+    except CannotFollow:
+        raise
+    except Exception as error:
+        return no_rule(found, func, args, kwargs, f"enters `{name}`, which fails: {error}")
+    if isinstance(target, Tags) and not same_tags(result, target):
+        return no_rule(found, func, args, kwargs, f"is written over by `{name}`")
+    return result
+
+
+def _no_array(value):
+    return torch.as_tensor(value) if isinstance(value, np.ndarray) else value
 
 
 def _attribute(found: Findings, get: Callable, tensor: Tensor):
@@ -107,23 +142,24 @@ def _attribute(found: Findings, get: Callable, tensor: Tensor):
     if get.__self__ is Tensor.dtype:
         return found.dtype if isinstance(tensor, Tags) else get(tensor)
     value = get(tensor)
-    is_data = torch.is_tensor(value) and get.__self__ is not Tensor.grad
-    return as_tags(get(found.tags(tensor))) if is_data else value
-
-
-def _numbers(found: Findings, leaves: list) -> list:
-    """The numbers among the arguments of an operation; a plain tensor may be one, too."""
-    plain = [t for t in leaves if torch.is_tensor(t) and not isinstance(t, Tags)]
-    plain = [t for t in plain if t.numel() == 1 and not (found.is_parameter(t) or t.is_meta)]
-    return [v for v in leaves if isinstance(v, int | float)] + [t.item() for t in plain]
+    if not torch.is_tensor(value) or get.__self__ is Tensor.grad:
+        return value
+    tags = as_tags(get(found.tags(tensor)))
+    met = [tensor] if isinstance(tensor, Tags) else []
+    found.met.append(met)
+    name = getattr(get.__self__, "__name__", "attribute")
+    found.step(Step(name, found.described([tensor]), met))
+    found.mark(tags)
+    return tags
 
 
 # --- what a network is followed with -------------------------------------------------------------
 
 
 def twin(model: nn.Module) -> nn.Module:
-    """A copy to run on tags, which live on the CPU; the values of its parameters don't matter."""
-    on_cpu = {id(p): p if p.device.type == "cpu" else _empty(p) for p in model.parameters()}
+    """A copy to run on tags, which live on the CPU; its parameters are not copied if they can be
+    shared."""
+    on_cpu = {id(p): _on_cpu(p) for p in model.parameters()}
     on_cpu |= {id(b): _empty(b) for b in model.buffers() if b.is_meta}
     return copy.deepcopy(model, on_cpu).cpu()
 
@@ -133,16 +169,20 @@ def as_arguments(example_inputs) -> tuple[tuple, dict]:
     if example_inputs is None:
         raise ValueError("example_inputs is missing; give a batch as the forward takes it")
 
-    def on_cpu(value):
-        if not torch.is_tensor(value):
-            return value
-        return _empty(value) if value.is_meta else value.cpu()
-
-    example_inputs = tree_map(on_cpu, example_inputs)
+    example_inputs = tree_map(_on_cpu, example_inputs)
     if isinstance(example_inputs, dict):
         return (), example_inputs
     is_sequence = isinstance(example_inputs, tuple | list)
     return tuple(example_inputs) if is_sequence else (example_inputs,), {}
+
+
+def _on_cpu(value):
+    if not torch.is_tensor(value) or value.device.type == "cpu":
+        return value
+    if value.is_meta:
+        return _empty(value)
+    on_cpu = value.detach().cpu()
+    return nn.Parameter(on_cpu) if isinstance(value, nn.Parameter) else on_cpu
 
 
 def _empty(tensor: Tensor) -> Tensor:

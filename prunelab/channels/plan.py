@@ -52,8 +52,8 @@ class Plan:
             follow(copy, found, self.arguments)
         except Exception as error:
             raise CannotCut(f"the forward can't be followed: {error}") from error
-        self.pairs = torch.unique(torch.cat([*found.ties, torch.zeros(1, dtype=torch.long)]))
-        self.unit = _components(self.pairs // MOST_TAGS, self.pairs % MOST_TAGS, found.count)
+        pairs = torch.unique(torch.cat([*found.ties, torch.zeros(1, dtype=torch.long)]))
+        self.unit = _components(pairs // MOST_TAGS, pairs % MOST_TAGS, found.count)
         self.stays: dict[int, str] = {}
         for tags, why in found.fixed:
             self.keep(self.unit[tags], why)
@@ -110,7 +110,7 @@ class Plan:
         kept = kept_indices(self.found.axes, gone)
         small = cut(self.model, kept)
         suspects = suspects[self.unit]
-        rehearse(small, self.found, self.pairs, self.arguments, kept, gone, suspects)
+        rehearse(small, self.found, self.arguments, kept, gone, suspects)
         small.kept_channels = after(getattr(self.model, "kept_channels", {}), kept)
         return small
 

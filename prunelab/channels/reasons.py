@@ -137,6 +137,19 @@ def left_alone(plan: Plan) -> dict[str, str]:
     return reasons
 
 
+def never_reached(plan: Plan, small: nn.Module) -> list[str]:
+    """Layers that the example never reached, and that may read or write what has been cut."""
+    parameters = dict(plan.model.named_parameters())
+    cuts = [(name, d) for name, dims in small.kept_channels.items() for d in dims]
+    widths = {parameters[name].size(d) for name, d in cuts if name in parameters}
+    return [
+        layer_of(name)
+        for name, p in parameters.items()
+        if name not in plan.found.reached
+        and any(size % width == 0 for size in p.shape for width in widths if width > 1)
+    ]
+
+
 def table(plan: Plan) -> pd.DataFrame:
     """Every channel of every layer: unit, group, and why it stays."""
     group_of = {u: i for i, g in enumerate(plan.groups(), 1) for u in g.units.tolist()}

@@ -1,22 +1,27 @@
 """Runs the cut network on the tags that are left: all must do as they did before.
 
-The same operations in the same order, with the same numbers, and every operation that moves tags
-must leave the survivors in the same order, so that each channel meets what it met.
+The same operations in the same order, each on what the same steps have made, with the tags that
+are left, in the same order, and with the same arguments. What then meets are channels that had met
+before. Only what states so may follow the width: sizes of data movement, if each element still
+comes from the same place, and those arguments of a layer that its rule names.
 """
 
 import torch
 from torch import Tensor, nn
 
 from prunelab.channels.cut import Kept
-from prunelab.channels.findings import CannotFollow, Findings
+from prunelab.channels.findings import CannotFollow, Findings, Step
 from prunelab.channels.following import follow, twin
-from prunelab.channels.tags import MOST_TAGS, distinct, plain, surviving
+from prunelab.channels.tags import distinct, has_copies, plain, same_tags, surviving
+
+VIEWS = ("view", "view_as", "reshape", "reshape_as", "flatten", "unflatten", "squeeze")
+VIEWS += ("unsqueeze", "expand", "expand_as")
+"""Movement that keeps elements in order, so that shape and tags say all."""
 
 
 def rehearse(
     small: nn.Module,
     whole: Findings,
-    pairs: Tensor,
     arguments: tuple[tuple, dict],
     kept: Kept,
     gone: Tensor,
@@ -27,7 +32,6 @@ def rehearse(
     Args:
         small: the cut network.
         whole: the findings about the whole network.
-        pairs: the ties of the whole network, as sorted `pair_codes`.
         arguments: what the forward takes, by position and by name.
         kept: the indices that are left of every parameter.
         gone: for each tag of the whole network, whether it has been cut.
@@ -38,7 +42,7 @@ def rehearse(
             the suspects among the channels that met last, if any.
     """
     copy = twin(small)
-    found = Rehearsal(copy, whole, _survivors(whole.axes, kept), pairs, gone)
+    found = Rehearsal(copy, whole, _survivors(whole.axes, kept), gone)
     try:
         follow(copy, found, arguments)
     except Exception as error:
@@ -52,47 +56,65 @@ def rehearse(
 
 
 class Rehearsal(Findings):
-    """Findings about a cut network that may be no others than those about the whole one.
+    """Holds the steps of a cut network against those of the whole one.
 
     Args:
         model: the cut network.
-        whole, pairs, gone: as in `rehearse`.
+        whole, gone: as in `rehearse`.
         axes: the surviving tags of the parameters.
     """
 
-    def __init__(self, model: nn.Module, whole: Findings, axes: dict, pairs: Tensor, gone: Tensor):
+    def __init__(self, model: nn.Module, whole: Findings, axes: dict, gone: Tensor):
         super().__init__(model)
-        self.axes, self.pairs, self.gone = axes, pairs, gone
+        self.axes, self.gone = axes, gone
         self.count = whole.count
         self.expected = iter(whole.steps)
 
-    def step(self, name: str, numbers_or_tags: list | Tensor) -> None:
-        expected, before = next(self.expected, ("nothing", []))
-        if name != expected:
-            why = f"the cut forward takes another path: `{name}` instead of `{expected}`"
-        elif isinstance(before, list):
-            if numbers_or_tags == before:
-                return
-            why = f"`{name}` computes with numbers that depend on how many channels there are"
-        else:
-            if torch.equal(numbers_or_tags, surviving(before, self.gone)):
-                return
+    def step(self, step: Step) -> None:
+        before = next(self.expected, Step("nothing", [], []))
+        left = [surviving(plain(t), self.gone) for t in before.tags]
+        if step.name != before.name:
+            why = f"the cut forward takes another path: `{step.name}` instead of `{before.name}`"
+        elif not _same(step.given, before.given):
+            why = f"`{step.name}` computes with numbers that depend on how many channels there are"
+        elif [t.shape for t in step.tags] != [t.shape for t in left]:
+            why = f"`{step.name}` meets sizes that depend on how many channels there are"
+        elif not self.in_order(step, before, left):
             why = "the forward picks or orders channels by number"
-        met = self.met[-1] if self.met else []
+        else:
+            return
+        met = [*step.tags, *(self.met[-1] if self.met else [])]
         raise CannotFollow(torch.cat([distinct(plain(t)).flatten() for t in met]), why)
 
-    def note(self, pairs: Tensor) -> None:
-        place = torch.searchsorted(self.pairs, pairs).clamp(max=len(self.pairs) - 1)
-        new = pairs[self.pairs[place] != pairs]
-        if len(new):
-            new = torch.cat([new // MOST_TAGS, new % MOST_TAGS])
-            raise CannotFollow(new, "channels meet that had not met before")
+    def in_order(self, step: Step, before: Step, left: list[Tensor]) -> bool:
+        """Whether the same channels are in the same places, and each place is the same."""
+        if not all(map(same_tags, map(plain, step.tags), left)):
+            return False
+        move, move_before = step.move, before.move
+        if move is None or move_before is None or step.name in VIEWS:
+            return True
+        if _same(move.sizes, move_before.sizes) and not any(map(has_copies, move.sources)):
+            return True
+        left = [
+            surviving(plain(tags), self.gone, where)
+            for tags, where in zip(before.tags, move_before.places(), strict=True)
+        ]
+        return all(torch.equal(a, b) for a, b in zip(move.places(), left, strict=True))
+
+    def tie(self, a: Tensor, b: Tensor) -> None:
+        pass  # what is left meets as it did, as every step is the same
 
     def fix(self, tags: Tensor, why: str) -> None:
         pass  # what may not go is known from the whole network
 
-    def was_grouped(self, weight: Tensor) -> bool:
-        return 1 not in self.axes.get(self.names.get(id(weight)), {1: None})
+
+def _same(given: list, before: list) -> bool:
+    def same(a, b) -> bool:
+        if type(a) is not type(b) or not isinstance(a, Tensor):
+            return type(a) is type(b) and a == b
+        return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
+
+    return len(given) == len(before) and all(map(same, given, before))
 
 
 def _survivors(axes: dict[str, dict[int | None, Tensor]], kept: Kept) -> dict:

@@ -32,6 +32,11 @@ def plain(tensor: Tensor) -> Tensor:
     return tensor.as_subclass(Tensor)
 
 
+def is_fraction(value) -> bool:
+    """Whether it is an activation, or another tensor that holds fractions."""
+    return isinstance(value, Tags) or (isinstance(value, Tensor) and value.is_floating_point())
+
+
 def filled(tag: int, shape) -> Tensor:
     return torch.tensor(tag).expand(shape)
 
@@ -68,15 +73,43 @@ def meets(a: Tensor, b: Tags) -> bool:
     return any(a.size(-d) > 1 and varies(b, b.dim() - d) for d in dims)
 
 
-def surviving(tags: Tensor, gone: Tensor) -> Tensor:
-    """Without the slices, along any dimension, of which every tag is gone."""
-    compact, shape = distinct(tags), list(tags.shape)
-    is_gone = gone[compact]
+def surviving(tags: Tensor, gone: Tensor, values: Tensor | None = None) -> Tensor:
+    """Without the slices, along any dimension, of which every tag is gone.
+
+    Args:
+        values: what to take the slices from, in the shape of the tags; the tags themselves if None.
+    """
+    is_gone = gone[distinct(tags)]
+    left = tags if values is None else values
     for d in range(tags.dim()) if is_gone.any() else ():
+        if is_gone.size(d) == 1:
+            continue
         kept = kept_along(is_gone, d)
-        if len(kept) < compact.size(d):
-            compact, shape[d] = compact.index_select(d, kept), len(kept)
-    return compact.expand(shape)
+        if len(kept) < is_gone.size(d):
+            left = left.index_select(d, kept)
+    return left
+
+
+def same_tags(a: Tensor, b: Tensor) -> bool:
+    """Whether shapes and tags are equal."""
+    one, other = distinct(a), distinct(b)
+    return a.shape == b.shape and torch.equal(*(one, other) if one.shape == other.shape else (a, b))
+
+
+def ranks(tags: Tensor) -> Tensor:
+    """For each element, how many equal tags come before it: its place within its channel."""
+    in_order, order = tags.flatten().sort(stable=True)
+    places = torch.arange(len(order))
+    is_first = torch.ones(len(order), dtype=torch.bool)
+    is_first[1:] = in_order[1:] != in_order[:-1]
+    first = torch.where(is_first, places, 0).cummax(0).values
+    return torch.empty_like(order).index_copy(0, order, places - first).view(tags.shape)
+
+
+def has_copies(tags: Tensor) -> bool:
+    """Whether a channel has several places along a dimension that has several channels."""
+    tags = distinct(tags)
+    return len(tags.unique()) < tags.numel()
 
 
 def kept_along(gone: Tensor, dim: int) -> Tensor:
