@@ -391,8 +391,8 @@ def pruned_to(sparsity: float, seed: int = 0) -> nn.Module:
         (lambda: pruned_to(0.5), build, 1, "or one of them has no masks"),
         (lambda: pruned_to(0.5), lambda: pruned_to(0.6), 1, "a and b have different masks"),
         (lambda: pruned_to(0.5), lambda: pruned_to(0.5, seed=1), 1, "have different masks"),
-        (build, build, 0, "points=0 must be at least 1"),
-        (build, build, -1, "points=-1 must be at least 1"),
+        (build, build, 0, "points=0 must be a whole number"),
+        (build, build, -1, "points=-1 must be a whole number"),
     ],
 )
 def test_barrier_says_what_is_wrong(data, a, b, points, message):
