@@ -134,3 +134,16 @@ def test_what_cannot_be_chosen_from_is_named():
     table.loc[0, "valid_accuracy"] = np.nan
     with pytest.raises(ValueError, match=r"\['valid_accuracy'\] have missing values"):
         choose(table, ["network"], "rate")
+
+
+def test_a_category_without_rows_makes_no_group():
+    kinds = pd.Categorical(["a", "a", "a", "a"], categories=["a", "b"])
+    table = pd.DataFrame({"kind": kinds, "rate": [1, 1, 2, 2], "value": [0.1, 0.3, 0.5, 0.7]})
+    assert len(mean_interval(table, ["kind"], "value")) == 1
+    assert choose(table, ["kind"], "rate", "value")["rate"].tolist() == [2]
+
+
+def test_two_values_of_one_seed_are_refused():
+    table = pd.DataFrame({"by": 0, "seed": 0, "arm": ["a", "a", "b"], "value": [0.1, 0.2, 0.3]})
+    with pytest.raises(ValueError, match="several rows a seed"):
+        paired_difference(table, ["by"], "value", "arm", "a", "b")
