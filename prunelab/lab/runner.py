@@ -35,7 +35,7 @@ from prunelab.lab.store import FULL, CannotKeep, check_place
 BUILD = ROOT / "build"
 """What is drawn or run beside the records goes here, from wherever the command is given."""
 STUDIES = Path(__file__).parents[1] / "studies"
-NO_STUDIES = {"__init__", "shared", "tickets"}
+NO_STUDIES = {"__init__", "recovery", "shared", "tickets"}
 
 SEEDS = 5
 """Repetitions, unless a scale, the caller or a record says otherwise."""

@@ -4,15 +4,16 @@ from collections.abc import Callable
 
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from prunelab.data import Data
 from prunelab.filters import apply_filter_pruning
 from prunelab.intervals import choose
 from prunelab.lab.results import load_results
+from prunelab.masks import kept_weights, prunable_layers
 from prunelab.pruning import apply_global_pruning
 from prunelab.rewinding import State
-from prunelab.training import evaluate, fit
+from prunelab.training import evaluate, evaluation_mode, fit
 
 SPLITS = ("valid", "test")
 
@@ -91,3 +92,36 @@ def split_rows(model: nn.Module, data: Data, setting: dict) -> list[dict]:
         {**setting, "split": split, **evaluate(model, getattr(data, split))._asdict()}
         for split in SPLITS
     ]
+
+
+def cost(model: nn.Module, x: Tensor) -> dict[str, int]:
+    """Parameters left, and multiplications by weights that are left, for one image."""
+    layers = prunable_layers(model)
+    kept = {name: int(kept_weights(layer).sum()) for name, layer in layers.items()}
+    masked = sum(kept_weights(layer).numel() for layer in layers.values()) - sum(kept.values())
+    positions: dict[str, int] = {}
+
+    def count(name: str):
+        def hook(layer, inputs, output):
+            positions[name] = output[0, 0].numel()
+
+        return hook
+
+    handles = [layer.register_forward_hook(count(name)) for name, layer in layers.items()]
+    with evaluation_mode(model), torch.no_grad():
+        model(x)
+    for handle in handles:
+        handle.remove()
+    return {
+        "parameters": sum(p.numel() for p in model.parameters()) - masked,
+        "macs": sum(kept[name] * positions[name] for name in layers),
+    }
+
+
+def of_kept_channels(state: State, small: nn.Module) -> State:
+    """The part of a whole network's state that a cut network has; all of it if it was not cut."""
+    state = dict(state)
+    for name, dims in getattr(small, "kept_channels", {}).items():
+        for dim, indices in dims.items():
+            state[name] = state[name].index_select(dim, indices)
+    return state

@@ -8,21 +8,19 @@ network was trained, but for the steps that rewinding skips.
 import copy
 import warnings
 
-import torch
 from scipy.optimize import bisect
 from torch import Tensor, nn
 
 from prunelab.batchnorm import recalibrate_bn
 from prunelab.data import load_data
 from prunelab.distillation import distill
-from prunelab.masks import kept_weights, prunable_layers
 from prunelab.pruning import LayerCollapse, apply_global_pruning
-from prunelab.rewinding import State, reinitialize, weight_rewinding
+from prunelab.rewinding import reinitialize, weight_rewinding
 from prunelab.studies.rewinding import schedule
-from prunelab.studies.shared import SPLITS, networks, retrain
+from prunelab.studies.shared import SPLITS, cost, networks, of_kept_channels, retrain
 from prunelab.studies.trajectories import STEPS, dense_network, moment, weights_on_the_way
 from prunelab.surgery import prune_network
-from prunelab.training import evaluate, evaluation_mode
+from prunelab.training import evaluate
 
 RATIOS = (0.5, 0.75)
 FILTERS, EQUAL_PARAMETERS, EQUAL_MACS = (
@@ -90,30 +88,6 @@ def without(dense: nn.Module, pruned: str, ratio: float, x: Tensor) -> nn.Module
     return apply_global_pruning(copy.deepcopy(dense), sparsity=bisect(excess, 0, 0.999, xtol=1e-5))
 
 
-def cost(model: nn.Module, x: Tensor) -> dict[str, int]:
-    """Parameters left, and multiplications by weights that are left, for one image."""
-    layers = prunable_layers(model)
-    kept = {name: int(kept_weights(layer).sum()) for name, layer in layers.items()}
-    masked = sum(kept_weights(layer).numel() for layer in layers.values()) - sum(kept.values())
-    positions: dict[str, int] = {}
-
-    def count(name: str):
-        def hook(layer, inputs, output):
-            positions[name] = output[0, 0].numel()
-
-        return hook
-
-    handles = [layer.register_forward_hook(count(name)) for name, layer in layers.items()]
-    with evaluation_mode(model), torch.no_grad():
-        model(x)
-    for handle in handles:
-        handle.remove()
-    return {
-        "parameters": sum(p.numel() for p in model.parameters()) - masked,
-        "macs": sum(kept[name] * positions[name] for name in layers),
-    }
-
-
 def recover(model, dense, data, network: str, learning_rate: float, seed: int, method: str) -> None:
     """Train in place; every method but fine-tuning repeats the dense network's learning rates."""
     steps = STEPS[network]
@@ -126,12 +100,3 @@ def recover(model, dense, data, network: str, learning_rate: float, seed: int, m
     pair = schedule(model, method, learning_rate, steps, STEPS[network])
     loss = distill(dense, TEMPERATURE, ALPHA) if method == "distillation" else None
     retrain(model, data, pair, steps, seed=1000 + seed, loss=loss)
-
-
-def of_kept_channels(state: State, small: nn.Module) -> State:
-    """The part of a whole network's state that a cut network has; all of it if it was not cut."""
-    state = dict(state)
-    for name, dims in getattr(small, "kept_channels", {}).items():
-        for dim, indices in dims.items():
-            state[name] = state[name].index_select(dim, indices)
-    return state
