@@ -66,9 +66,9 @@ TRAINING = DENSE | {"method": "training", "budget": 1.0}
 UNTRAINED = ("as pruned", "BN recalibration")
 WAYS = dict.fromkeys(UNTRAINED, (0.0,)) | {
     "last rate": BUDGETS,
-    "constant": BUDGETS,
+    "constant": (0.25,),
     "cosine": BUDGETS,
-    "one-cycle": BUDGETS,
+    "one-cycle": (0.25,),
     "LR rewinding": BUDGETS,
     "weight rewinding": BUDGETS,
     "rewinding to early": (1.0,),
@@ -100,7 +100,6 @@ def points(
     seeds: int,
     densities: dict[str, tuple[float, ...]],
     beside: dict[str, tuple[float, ...]],
-    left_out: tuple[str, ...] = (),
 ) -> list[dict]:
     """All choices first, so that no two comparisons wait for the same one.
 
@@ -109,7 +108,6 @@ def points(
         seeds: networks that are compared.
         densities: by what is pruned, where every way back is tried.
         beside: where only the two that need least tuning are.
-        left_out: ways that are tried at the short budget only.
     """
     cells = [
         {"pruned": pruned, "density": density, "method": method, "budget": budget}
@@ -120,7 +118,6 @@ def points(
         for budget in budgets
         if not (method == "gradual" and pruned.startswith("filters"))
         and not (method == "BN recalibration" and network == "lenet300")
-        and not (method in left_out and budget == max(BUDGETS))
     ]
     cells = [{"network": network} | cell for cell in cells]
     choices = [{**cell, "seed": None} for cell in cells if cell["method"] in OPEN]

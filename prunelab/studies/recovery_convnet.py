@@ -6,8 +6,7 @@ __all__ = ["grid", "measure"]
 
 DENSITIES = {"weights": (0.2, 0.05), "filters": (0.5, 0.2)}
 BESIDE = {"weights": (0.5, 0.1), "weights, layerwise": (0.05,), "filters, global": (0.2,)}
-LEFT_OUT = ("constant", "one-cycle")
 
 
 def grid(seeds: int) -> list[dict]:
-    return points("convnet", seeds, DENSITIES, BESIDE, LEFT_OUT)
+    return points("convnet", seeds, DENSITIES, BESIDE)

@@ -4,9 +4,9 @@ from prunelab.studies.recovery import measure, points
 
 __all__ = ["grid", "measure"]
 
-DENSITIES = {"weights": (0.2, 0.1, 0.05, 0.02), "filters": (0.5, 0.2)}
+DENSITIES = {"weights": (0.2, 0.05, 0.02), "filters": (0.5, 0.2)}
 BESIDE = {
-    "weights": (0.5,),
+    "weights": (0.5, 0.1),
     "filters": (0.1,),
     "weights, layerwise": (0.1, 0.02),
     "filters, global": (0.2,),

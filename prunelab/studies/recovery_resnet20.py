@@ -6,8 +6,7 @@ __all__ = ["grid", "measure"]
 
 DENSITIES = {"weights": (0.05,), "filters": (0.5,)}
 BESIDE = {"weights": (0.2,), "filters": (0.2,)}
-LEFT_OUT = ("constant", "one-cycle", "distillation, LR rewinding", "gradual")
 
 
 def grid(seeds: int) -> list[dict]:
-    return points("resnet20", seeds, DENSITIES, BESIDE, LEFT_OUT)
+    return points("resnet20", seeds, DENSITIES, BESIDE)
