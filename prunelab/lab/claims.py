@@ -1,15 +1,18 @@
 """Claims beside what the recorded studies say: the guide's, and those of lottery tickets (11).
 
-Every number and every verdict is computed from `data/results`. A claim is about one number; it
-holds where the 95 % interval lies on the claimed side of a bound, does not hold where it lies on
-the other side, and cannot be told where the interval includes the bound.
+Every number and every verdict is computed from `data/results`. A claim is about one number. Its
+95 % interval decides: within the smallest effect that matters of the bound, there is no difference
+that matters; else on the claimed side of the bound the claim holds, on the other side it does not
+hold; and where the interval includes the bound it cannot be told. `data/PROTOCOL.md` says more.
 """
 
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from prunelab.data import DATA_DIR
 from prunelab.intervals import written
@@ -30,6 +33,17 @@ class Claim(NamedTuple):
     study: str
     measure: Callable[[pd.DataFrame], pd.DataFrame]
     """From the study's table to one effect a setting."""
+    matters: float | None = None
+    """The smallest effect that matters, fixed before: from the bound, in the number's unit; or a
+    factor (above 1) where the number is a ratio. None where the bound itself is that effect."""
+
+    @property
+    def is_ratio(self) -> bool:
+        return self.matters is not None and self.matters > 1
+
+
+POINTS, TIMES = 0.2, 1.1
+"""Points of accuracy, and times as long or as large, below which nobody would choose by it."""
 
 
 # fmt: off
@@ -37,39 +51,42 @@ CLAIMS = (
     Claim("01", "30 % of the weights cost next to nothing", "points lost", "below", 1.0,
           "one_shot", effects.lost_to_pruning),
     Claim("02", "a teacher makes recovery twice as fast", "time without / with", "above", 2.0,
-          "recovery_speed", effects.time_without_teacher),
+          "recovery_speed", effects.time_without_teacher, TIMES),
     Claim("03", "rewinding recovers best", "points over LR rewinding", "above", 0.0,
-          "rewinding", partial(effects.rewound, value="test_accuracy")),
-    Claim("03", "rewinding is the most stable", "barrier over LR rewinding", "below", 0.0,
-          "rewinding", partial(effects.rewound, value="barrier")),
+          "rewinding", partial(effects.rewound, value="test_accuracy"), POINTS),
+    Claim("03", "rewinding is the most stable", "barrier / that of LR rewinding", "below", 1.0,
+          "rewinding", effects.barrier_ratio, TIMES),
+    Claim("03", "rewinding is the most stable", "barrier over LR rewinding, points", "below", 0.0,
+          "rewinding", effects.barrier_difference, POINTS),
     Claim("04", "a tenth of the rate is right", "points lost to the best rate", "below", 0.2,
           "learning_rates", effects.best_rate_over_tenth),
     Claim("05", "a cut network is faster at once", "time before / after", "above", 1.0,
-          "zoo", effects.speed_of_cut),
+          "zoo", effects.speed_of_cut, TIMES),
     Claim("06", "`remove` makes zeros permanent", "sparsity after one step, %", "above", 80.0,
           "permanence", effects.zeros_after_a_step),
     Claim("08", "five steps beat one", "points over one-shot, equal cost", "above", 0.0,
-          "gradual", effects.steps_over_one_shot),
+          "gradual", effects.steps_over_one_shot, POINTS),
     Claim("09", "recalibrate after pruning", "points gained, untrained", "above", 0.0,
-          "bn_recalibration", partial(effects.recalibrated, steps=0)),
+          "bn_recalibration", partial(effects.recalibrated, steps=0), POINTS),
     Claim("09", "recalibrate after pruning", "points gained, fine-tuned", "above", 0.2,
           "bn_recalibration", partial(effects.recalibrated, steps=860)),
     Claim("10", "an L1 penalty is better", "points over L2, not retrained", "above", 0.0,
-          "regularization", partial(effects.l1_over_l2, retrained=False)),
+          "regularization", partial(effects.l1_over_l2, retrained=False), POINTS),
     Claim("10", "an L1 penalty is better", "points over L2, retrained", "above", 0.0,
-          "regularization", partial(effects.l1_over_l2, retrained=True)),
+          "regularization", partial(effects.l1_over_l2, retrained=True), POINTS),
     Claim("12", "filters cost more than weights", "points more, not retrained", "above", 0.0,
-          "structured", effects.weights_over_filters),
+          "structured", effects.weights_over_filters, POINTS),
     Claim("12", "90 % sparsity is recoverable", "points lost", "below", 1.0,
           "structured", effects.lost_without_weights),
     Claim("12", "half the filters need careful tuning", "points over fine-tuning", "above", 1.0,
           "structured", effects.careful_tuning),
     Claim("12", "weights want rewinding", "points over LR rewinding", "above", 0.0,
-          "structured", partial(effects.lead_of, way="rewind to late", pruned=EQUAL_PARAMETERS)),
+          "structured",
+          partial(effects.lead_of, way="rewind to late", pruned=EQUAL_PARAMETERS), POINTS),
     Claim("12", "filters want a teacher", "points over LR rewinding", "above", 0.0,
-          "structured", partial(effects.lead_of, way="distillation", pruned=FILTERS)),
+          "structured", partial(effects.lead_of, way="distillation", pruned=FILTERS), POINTS),
     Claim("12", "filters make it faster at once", "time dense / cut", "above", 1.0,
-          "structured_cost", effects.speed_without_filters),
+          "structured_cost", effects.speed_without_filters, TIMES),
 )
 # fmt: on
 
@@ -81,8 +98,8 @@ def claims(notebook: str | None = None) -> pd.DataFrame:
         notebook: only the claims treated there, such as "08"; all of them if None.
 
     Returns:
-        The columns `notebook`, `claim`, `setting`, `quantity`, `claimed`, `mean`, `low`,
-        `high`, `verdict`.
+        The columns `notebook`, `claim`, `setting`, `quantity`, `claimed`, `mean`, `low`, `high`,
+        `p` (two-sided, of a number at the bound) and `verdict`.
 
     Raises:
         ValueError: a notebook without claims.
@@ -102,12 +119,58 @@ def claims(notebook: str | None = None) -> pd.DataFrame:
             "mean": effect.mean,
             "low": effect.low,
             "high": effect.high,
-            "verdict": verdict(effect.low, effect.high, claim.side, claim.bound),
+            "p": p_value(effect, claim.bound, claim.is_ratio),
+            "verdict": verdict(effect.low, effect.high, claim.side, claim.bound, claim.matters),
         }
         for claim in wanted
         for effect in claim.measure(load_results(claim.study)).itertuples()
     ]
     return pd.DataFrame(rows)
+
+
+def p_value(effect, bound: float, is_ratio: bool) -> float:
+    """How likely so extreme a mean is, or a more extreme one, if the number were the bound.
+
+    Args:
+        effect: `mean`, `low`, `high` of a 95 % t-interval over `n` values.
+        bound: of the claim.
+        is_ratio: whether the interval was made of logarithms.
+    """
+    scale = np.log if is_ratio else np.asarray
+    mean, high, at = (scale(value) for value in (effect.mean, effect.high, bound))
+    error = (high - mean) / stats.t.ppf(0.975, effect.n - 1)
+    return float(2 * stats.t.sf(abs(mean - at) / error, effect.n - 1))
+
+
+def counted(table: pd.DataFrame) -> pd.Series:
+    """How far many verdicts can be trusted together.
+
+    Of many intervals that hold nothing, one in twenty excludes the bound by chance. Holm's
+    procedure keeps those verdicts that would all be right together, with a probability of 95 %.
+
+    Args:
+        table: what `claims` returns.
+
+    Returns:
+        `verdicts`: how many there are; `decided`: how many say "holds" or "does not hold";
+        `expected false`: how many intervals would exclude their bound if none did in truth;
+        `after Holm`: how many decided ones Holm's procedure keeps.
+
+    Source: Holm (1979), *A simple sequentially rejective multiple test procedure*.
+    """
+    ordered = table.sort_values("p")
+    steps = ordered["p"] > 0.05 / np.arange(len(table), 0, -1)
+    kept = ordered[~steps.cummax()]
+    decided = ["holds", "does not hold"]
+    return pd.Series(
+        {
+            "verdicts": len(table),
+            "decided": int(table["verdict"].isin(decided).sum()),
+            "expected false": round(0.05 * len(table), 1),
+            "after Holm": int(kept["verdict"].isin(decided).sum()),
+        },
+        dtype=object,
+    )
 
 
 def verdicts(notebook: str) -> pd.DataFrame:
@@ -129,9 +192,24 @@ def verdicts(notebook: str) -> pd.DataFrame:
     return table.assign(effect=effect).set_index(index)[["effect", "verdict"]]
 
 
-def verdict(low: float, high: float, side: str, bound: float) -> str:
-    """What an interval says of the claim that a number lies on one side of a bound."""
-    if not low < high or low <= bound <= high:
+def verdict(low: float, high: float, side: str, bound: float, matters: float | None = None) -> str:
+    """What an interval says of the claim that a number lies on one side of a bound.
+
+    Args:
+        low, high: of the interval.
+        side: "above" or "below".
+        bound: of the claim.
+        matters: as in `Claim`.
+    """
+    if not low < high:
+        return "cannot be told"
+    if matters is not None:
+        is_ratio = matters > 1
+        nearest = bound / matters if is_ratio else bound - matters
+        farthest = bound * matters if is_ratio else bound + matters
+        if nearest <= low and high <= farthest:
+            return "no difference that matters"
+    if low <= bound <= high:
         return "cannot be told"
     return "holds" if (low > bound) == (side == "above") else "does not hold"
 

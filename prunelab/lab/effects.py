@@ -8,9 +8,10 @@ import pandas as pd
 from scipy import stats
 
 from prunelab.intervals import choose, mean_interval, paired_difference, paired_ratio
-from prunelab.studies import recovery_speed, regularization, structured, structured_cost
+from prunelab.studies import recovery_speed, regularization, structured
 
 NUMBERS = ["mean", "low", "high"]
+REWOUND = ("method", "rewind to start", "LR rewinding")
 
 
 def lost_to_pruning(study: pd.DataFrame) -> pd.DataFrame:
@@ -28,10 +29,23 @@ def time_without_teacher(study: pd.DataFrame) -> pd.DataFrame:
 
 def rewound(study: pd.DataFrame, value: str) -> pd.DataFrame:
     """Notebook 03: `value` of rewinding to the start minus that of LR rewinding."""
-    pruned = study[(study["density"] < 1) & study[value].notna()]
-    pruned = pruned.assign(sparsity=(1 - pruned["density"]).round(6))
-    two = ("method", "rewind to start", "LR rewinding")
-    return _points(pruned, ["network", "sparsity"], value, *two)
+    return _points(_pruned(study, value), ["network", "sparsity"], value, *REWOUND)
+
+
+def barrier_ratio(study: pd.DataFrame) -> pd.DataFrame:
+    """Notebook 03: barrier of rewinding to the start over that of LR rewinding, where both have."""
+    by = ["network", "sparsity"]
+    rows = _pruned(study, "barrier")
+    rows = rows[rows["method"].isin(REWOUND) & _measurable(rows, by)]
+    return _named(paired_ratio(rows, by, "barrier", *REWOUND), by)
+
+
+def barrier_difference(study: pd.DataFrame) -> pd.DataFrame:
+    """Notebook 03: the same in points, where some barriers are zero, or less by rounding."""
+    by = ["network", "sparsity"]
+    rows = _pruned(study, "barrier")
+    rows = rows[rows["method"].isin(REWOUND) & ~_measurable(rows, by)]
+    return _points(rows, by, "barrier", *REWOUND)
 
 
 def best_rate_over_tenth(study: pd.DataFrame) -> pd.DataFrame:
@@ -47,10 +61,11 @@ def speed_of_cut(study: pd.DataFrame) -> pd.DataFrame:
     """Notebook 05: time before over time after the cut, a geometric mean over networks."""
     ours = study[study["tool"] == "prunelab"]
     times = ours.melt(["model", "seed"], ["latency_before", "latency_after"], "moment", "latency")
-    of_seed = times.groupby(["seed", "moment"])["latency"].agg(stats.gmean).reset_index()
-    of_seed["networks"] = f"{ours['model'].nunique()} networks of torchvision"
+    networks = times.groupby(["model", "moment"])["latency"].agg(stats.gmean).reset_index()
+    networks = networks.rename(columns={"model": "seed"})  # what is sampled here is the network
+    networks["networks"] = f"{ours['model'].nunique()} networks of torchvision"
     two = ("moment", "latency_before", "latency_after")
-    return _named(paired_ratio(of_seed, ["networks"], "latency", *two), ["networks"])
+    return _named(paired_ratio(networks, ["networks"], "latency", *two), ["networks"])
 
 
 def zeros_after_a_step(study: pd.DataFrame) -> pd.DataFrame:
@@ -111,8 +126,8 @@ def lead_of(study: pd.DataFrame, way: str, pruned: str) -> pd.DataFrame:
 
 def speed_without_filters(study: pd.DataFrame) -> pd.DataFrame:
     """Notebook 12: time of the dense network over that of the one without filters."""
-    price, by = structured_cost.relative_to_dense(study), ["network", "ratio", "batch"]
-    return _named(mean_interval(price[price["variant"] == structured.FILTERS], by, "speedup"), by)
+    by = ["network", "ratio", "batch"]
+    return _named(paired_ratio(study, by, "median", "variant", "dense", structured.FILTERS), by)
 
 
 def ticket(runs: pd.DataFrame, quantity: str, one: str, other: str) -> pd.DataFrame:
@@ -121,6 +136,17 @@ def ticket(runs: pd.DataFrame, quantity: str, one: str, other: str) -> pd.DataFr
     if quantity == "early stop":
         return paired_ratio(runs, ["all"], "iteration", "run", other, one)
     return _points(runs, ["all"], "test_accuracy", "run", one, other)
+
+
+def _pruned(study: pd.DataFrame, value: str) -> pd.DataFrame:
+    rows = study[(study["density"] < 1) & study[value].notna()]
+    return rows.assign(sparsity=(1 - rows["density"]).round(6))
+
+
+def _measurable(rows: pd.DataFrame, by: list[str]) -> pd.Series:
+    """Whether every barrier of a setting, by either method, is above zero."""
+    positive = ~rows["method"].isin(REWOUND) | (rows["barrier"] > 0)
+    return positive.groupby([rows[column] for column in by]).transform("all")
 
 
 def _points(table: pd.DataFrame, by: list[str], value: str, *two) -> pd.DataFrame:
