@@ -1,47 +1,64 @@
 # make lab        open JupyterLab at notebook 00
 # make test       the whole gate: lint, types, unit and property tests, every notebook
+# make test-pythons  the types and the tests of tests/, on each Python of PYTHONS that is installed
 # make test-zoo   cut every classification network of torchvision and check it (half an hour)
 # make mutants    change one thing at a time on the ground floor: which changes do the tests miss?
 #                 an hour or two; MINUTES=20 stops it earlier, the next call goes on
 # make notebooks  execute every notebook top to bottom, in place
 # make figures    draw the figures of the recorded studies into build/figures
+#
+# VENV=FOLDER puts everything that is installed or cached there, so that this folder may be read-only.
 
 PYTHON ?= python3
-BIN := .venv/bin
+PYTHONS ?= python3.11 python3.12 python3.13
+VENV ?= .venv
+BIN := $(VENV)/bin
+export RUFF_CACHE_DIR := $(VENV)/cache/ruff
+export MYPY_CACHE_DIR := $(VENV)/cache/mypy
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TQDM_DISABLE=1
 
-.PHONY: lab test test-zoo mutants notebooks figures
+.PHONY: lab test test-package test-pythons test-zoo mutants notebooks figures
 
-lab: .venv/ready
+lab: $(VENV)/ready
 	$(BIN)/jupyter lab --config=notebooks/jupyter_lab_config.py
 
-test: .venv/ready
+test: test-package
+	$(ONE_THREAD) $(BIN)/python -m pytest notebooks -p tests.nbval_hardening --nbval-lax \
+		--nbval-current-env --nbval-cell-timeout 300 -n 2 --dist loadscope
+
+test-package: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(ONE_THREAD) $(BIN)/python -m pytest tests -n 2 --dist worksteal
-	$(ONE_THREAD) $(BIN)/python -m pytest notebooks -p tests.nbval_hardening --nbval-lax \
-		--nbval-current-env --nbval-cell-timeout 300 -n 2 --dist loadscope
 
-test-zoo: .venv/ready
+# An environment for each of them, in .venv/3.12 and so on: gigabytes. The notebooks are left out.
+test-pythons:
+	@for python in $(PYTHONS); do \
+		version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) \
+			|| { echo "$$python is not installed"; continue; }; \
+		$(MAKE) test-package PYTHON=$$python VENV=$(VENV)/$$version || exit 1; \
+	done
+
+test-zoo: $(VENV)/ready
 	WHOLE_ZOO=1 $(ONE_THREAD) $(BIN)/python -m pytest tests/test_surgery_zoo.py
 
 MINUTES ?= 180
-mutants: .venv/ready
+mutants: $(VENV)/ready
 	$(BIN)/pip install --quiet --editable '.[test,mutants]'
 	-$(ONE_THREAD) timeout $(MINUTES)m nice $(BIN)/mutmut run
 	PATH=$(BIN):$$PATH python tests/mutants.py
 
-notebooks: .venv/ready
+notebooks: $(VENV)/ready
 	$(ONE_THREAD) $(BIN)/python notebooks/execute.py
 
-figures: .venv/ready
+figures: $(VENV)/ready
 	$(BIN)/python -m prunelab figures
 
-.venv/ready: pyproject.toml environment.yml
+$(VENV)/ready: pyproject.toml environment.yml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; choose one with: make PYTHON=python3.11"; exit 1; }
-	$(PYTHON) -m venv .venv
-	sed -n 's/^ *- \([a-z-]*==.*\)/\1/p' environment.yml > .venv/tested-versions.txt
-	$(BIN)/pip install --constraint .venv/tested-versions.txt --editable '.[test]'
+	$(PYTHON) -m venv $(VENV)
+	sed -n 's/^ *- \([a-z-]*==.*\)/\1/p' environment.yml > $(VENV)/tested-versions.txt
+	$(BIN)/pip install --constraint $(VENV)/tested-versions.txt --editable '.[test]'
 	touch $@

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 from torchvision import datasets
 
+from prunelab.checks.places import checkout_at
 from prunelab.engines.image_files import read_fashion_mnist, read_torchvision
 
 ROOT = Path(__file__).parents[1]
-DATA_DIR = Path(os.environ.get("PRUNELAB_DATA", ROOT / "data"))
+CHECKOUT = checkout_at(ROOT)
+DATA_DIR = Path(os.environ.get("PRUNELAB_DATA") or (CHECKOUT or Path.cwd()) / "data").absolute()
 
 MEAN_STD = {
     "fashion-mnist": ([0.2860], [0.3530]),
@@ -64,7 +66,8 @@ def load_data(
         train: how many of the remaining training images to use; None means all of them.
         valid: how many training images to set aside for validation.
         seed: draws the split. One seed, one split: the same on every machine.
-        root: a torchvision data folder; None means the project's own `data` folder.
+        root: a torchvision data folder; None means what PRUNELAB_DATA
+            names, else the project's own `data`; without a checkout, that of the current folder.
         download: fetch "mnist" or "cifar10" if they are not in `root`. Never happens unasked.
 
     Raises:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prunelab.checks.files import fill, read_weights
+from prunelab.checks.places import GET_DATA
 from prunelab.data import DATA_DIR
 
 CHECKPOINTS = DATA_DIR / "checkpoints"
@@ -117,7 +118,7 @@ def pretrained(name: str) -> nn.Module:
     """
     available = sorted(path.stem for path in CHECKPOINTS.glob("*.pt"))
     if name not in available:
-        remedy = f"choose one of {', '.join(available)}" if available else "run the study `dense`"
+        remedy = f"choose one of {', '.join(available)}" if available else GET_DATA
         raise ValueError(f"name={name!r} has no checkpoint in {CHECKPOINTS}; {remedy}")
     model = NETWORKS[name]()
     path = CHECKPOINTS / f"{name}.pt"

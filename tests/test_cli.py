@@ -8,6 +8,7 @@ import pytest
 
 from prunelab.cli import main
 from prunelab.data import ROOT
+from prunelab.lab import runner
 from tests.processes import environment
 
 
@@ -28,7 +29,8 @@ from tests.processes import environment
         ("filter_norms --dask tcp://127.0.0.1:9", "dask='tcp://127.0.0.1:9': no scheduler"),
     ],
 )
-def test_wrong_words_are_a_line_and_exit_code_2(capsys, words, said):
+def test_wrong_words_are_a_line_and_exit_code_2(capsys, monkeypatch, tmp_path, words, said):
+    monkeypatch.setattr(runner, "BUILD", tmp_path)
     start = time.perf_counter()
     with pytest.raises(SystemExit, match="2"):
         main(["run", *words.split()])

@@ -1,6 +1,7 @@
 """environment.yml, pyproject.toml and the running environment agree."""
 
 import json
+import re
 import tomllib
 from importlib.metadata import distributions, version
 from pathlib import Path
@@ -47,6 +48,13 @@ def test_python_of_environment_yml_is_allowed():
         entry for entry in CONDA if isinstance(entry, str) and entry.startswith("python=")
     )
     assert python.split("=")[1] in SpecifierSet(PROJECT["requires-python"])
+
+
+def test_the_pythons_that_are_named_are_those_that_are_tried():
+    named = [line.split(" :: ")[-1] for line in PROJECT["classifiers"]]
+    tried = re.search(r"^PYTHONS \?= (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert tried[1].split() == [f"python{version}" for version in named]
+    assert all(version in SpecifierSet(PROJECT["requires-python"]) for version in named)
 
 
 def test_project_is_installed_in_place():

@@ -6,7 +6,6 @@ import json
 import pickle
 import re
 import shutil
-import subprocess
 import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,9 +18,10 @@ import torch
 
 import prunelab.studies
 from prunelab.cli import main
-from prunelab.data import ROOT
+from prunelab.data import CHECKOUT, ROOT
 from prunelab.figures import recorded
 from prunelab.lab import cache, results, runner, store
+from prunelab.lab.provenance import own_commit
 from prunelab.lab.results import RESULTS, DamagedRecord, compared, load_results
 from prunelab.lab.store import write_whole
 from prunelab.training import TrainingInterrupted
@@ -246,7 +246,8 @@ def test_the_cache_has_a_place_everywhere(tmp_path, monkeypatch):
         assert cache.cache_folder(named, tmp_path) == tmp_path / ".cache"
     assert cache.cache_folder("shared", tmp_path) == Path("shared").absolute()
     monkeypatch.setattr("os.access", lambda *place: False)
-    assert cache.cache_folder(None, tmp_path) == tmp_path / "own" / "prunelab"
+    for checkout in (tmp_path, None):
+        assert cache.cache_folder(None, checkout) == tmp_path / "own" / "prunelab"
 
 
 def test_a_place_that_cannot_be_written_is_said_before_anything_is_measured(study, monkeypatch):
@@ -334,12 +335,9 @@ def test_the_record_says_how_the_table_was_made(study, monkeypatch):
     )
     study.run(seeds=2, scale="quick", steps=4, at=(0.1, 0.2), last_step=3)
     record = study.record()
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
     options = "--seeds 2 --jobs 1 --scale quick --steps 4 --at 0.1 0.2 --last-step 3"
     assert record["command"] == f"python -m prunelab run {study.name} {options}"
-    assert record["commit"] == commit.stdout.strip()
+    assert (record["commit"], record["uncommitted_changes"]) == own_commit(CHECKOUT)
     assert before == [[]]  # signed before anything was measured
     assert record["rows"] == 8
     assert record["sha256"] == hashlib.sha256(study.csv()).hexdigest()
@@ -373,7 +371,7 @@ def test_a_record_that_was_changed_is_not_read(tmp_path, monkeypatch, name, chan
     with pytest.raises(DamagedRecord, match=f"{message}.*; run the study again"):
         load_results("t", tmp_path)
     monkeypatch.setattr(results, "RESULTS", tmp_path)
-    with pytest.raises(DamagedRecord, match=r"restore both with `git checkout -- .*t\.\*`$"):
+    with pytest.raises(DamagedRecord, match=r"restore both, in a clone with `git .*t\.\*`$"):
         load_results("t", tmp_path)
 
 
@@ -666,7 +664,7 @@ def test_figures_go_below_the_checkout_wherever_one_is(asked, monkeypatch, tmp_p
     monkeypatch.chdir(tmp_path)
     main(["figures"])
     main(["figures", "--to", "here", "--results", "there"])
-    assert asked == [(ROOT / "build" / "figures", RESULTS), (Path("here"), Path("there"))]
+    assert asked == [(runner.BUILD / "figures", RESULTS), (Path("here"), Path("there"))]
 
 
 def test_figures_of_an_empty_folder_say_what_is_missing(tmp_path):

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torchvision import datasets
 
+from prunelab.checks.places import GET_DATA
+
 
 def read_fashion_mnist(root: Path) -> list[Tensor]:
     """Training images and labels, test images and labels, as bytes `[N, 1, 28, 28]` and `[N]`."""
@@ -22,16 +24,10 @@ def read_fashion_mnist(root: Path) -> list[Tensor]:
 def _read_idx(path: Path, md5: str) -> Tensor:
     """Read one gzipped IDX file: a magic number, the size of each dimension, then the bytes."""
     if not path.exists():
-        raise FileNotFoundError(
-            f"{path.name} is missing from {path.parent}; restore it with "
-            "`git checkout -- data/FashionMNIST`, or set PRUNELAB_DATA to the folder that has it"
-        )
+        raise FileNotFoundError(f"{path.name} is missing from {path.parent}; {GET_DATA}")
     packed = path.read_bytes()
     if hashlib.md5(packed, usedforsecurity=False).hexdigest() != md5:
-        raise RuntimeError(
-            f"{path} is damaged: its MD5 checksum is not {md5}; restore it with "
-            "`git checkout -- data/FashionMNIST`"
-        )
+        raise RuntimeError(f"{path} is damaged: its MD5 checksum is not {md5}; {GET_DATA}")
     raw = bytearray(gzip.decompress(packed))
     dimensions = raw[3]
     shape = np.frombuffer(raw, ">i4", count=dimensions, offset=4).tolist()

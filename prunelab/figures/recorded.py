@@ -28,7 +28,10 @@ def draw_recorded(folder: Path, results: Path = RESULTS) -> Iterator[Path]:
     """
     recorded = [name for name in DRAWN if (results / f"{name}.csv").exists()]
     if not recorded:
-        raise FileNotFoundError(f"{results} has none of the studies {', '.join(DRAWN)}")
+        raise FileNotFoundError(
+            f"{results} has none of the studies {', '.join(DRAWN)}; run one, or name the folder "
+            "that has them with --results or PRUNELAB_DATA"
+        )
     for theme in THEMES:
         for study in recorded:
             with use_theme(theme):

@@ -11,17 +11,17 @@ from typing import Any, NamedTuple
 
 import torch
 
-from prunelab.data import ROOT
+from prunelab.data import CHECKOUT
 from prunelab.lab.fingerprint import code_fingerprint
 from prunelab.lab.store import Damaged, packed, unpacked, write_whole
 from prunelab.training import TrainingInterrupted
 
 
-def cache_folder(named: str | None, checkout: Path) -> Path:
+def cache_folder(named: str | None, checkout: Path | None) -> Path:
     """What PRUNELAB_CACHE names, else `.cache` of a checkout, else the user's own cache."""
     if named:
         return Path(named).expanduser().absolute()
-    if os.access(checkout, os.W_OK):
+    if checkout and os.access(checkout, os.W_OK):
         return checkout / ".cache"
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "prunelab"
@@ -29,7 +29,7 @@ def cache_folder(named: str | None, checkout: Path) -> Path:
     return Path(os.environ.get(beside) or Path.home() / ".cache") / "prunelab"
 
 
-CACHE = cache_folder(os.environ.get("PRUNELAB_CACHE"), ROOT)
+CACHE = cache_folder(os.environ.get("PRUNELAB_CACHE"), CHECKOUT)
 
 
 class Kept(NamedTuple):

@@ -9,16 +9,17 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from prunelab.data import ROOT
+from prunelab.data import CHECKOUT
 
 
 def provenance(command: str) -> dict:
     """Who made a result: command, commit, versions, machine and date."""
+    commit, changed = own_commit(CHECKOUT)
     packages = ("torch", "torchvision", "numpy", "pandas", "scipy")
     return {
         "command": command,
-        "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain", "--", "prunelab")),
+        "commit": commit,
+        "uncommitted_changes": changed,
         "python": platform.python_version(),
         "versions": {package: version(package) for package in packages},
         "machine": {
@@ -30,10 +31,27 @@ def provenance(command: str) -> dict:
     }
 
 
-def _git(*arguments: str) -> str | None:
-    if shutil.which("git") is None:
-        return None
-    answer = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+def own_commit(checkout: Path | None) -> tuple[str | None, bool | None]:
+    """The commit of a checkout, and whether the package differs from it.
+
+    Both are None without git, and in a folder that is in no repository or in another project's.
+    """
+    if checkout is None or shutil.which("git") is None:
+        return None, None
+    top = _git(checkout, "rev-parse", "--show-toplevel")
+    if top is None or not checkout.samefile(top):
+        return None, None
+    changes = _git(checkout, "status", "--porcelain", "--", "prunelab")
+    return _git(checkout, "rev-parse", "HEAD"), bool(changes)
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    # Within a hook of git's these name the repository that the hook is of.
+    others = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
+    own = {name: value for name, value in os.environ.items() if name not in others}
+    answer = subprocess.run(
+        ["git", *arguments], cwd=folder, env=own, capture_output=True, text=True
+    )
     return answer.stdout.strip() if answer.returncode == 0 else None
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from prunelab.checks.places import GET_DATA
 from prunelab.data import DATA_DIR
 from prunelab.lab.store import write_whole
 
@@ -26,7 +27,9 @@ def load_results(name: str, results: Path = RESULTS) -> pd.DataFrame:
     """
     path = results / f"{name}.csv"
     if not path.exists():
-        raise FileNotFoundError(f"{name} is not recorded yet; run `python -m prunelab run {name}`")
+        command = f"`python -m prunelab run {name} --record` makes it"
+        remedy = command if results.is_dir() else GET_DATA
+        raise FileNotFoundError(f"{name} is not recorded in {results}; {remedy}")
     content, record = path.read_bytes(), load_record(name, results)
     if record is None or record.get("sha256") != hashlib.sha256(content).hexdigest():
         why = f"is not the table that {name}.json describes" if record else f"has no {name}.json"
@@ -55,7 +58,7 @@ def load_record(name: str, results: Path = RESULTS) -> dict | None:
 def _remedy(name: str, results: Path) -> str:
     """How a damaged record is had again."""
     if results == RESULTS:
-        return f"restore both with `git checkout -- {results}/{name}.*`"
+        return f"restore both, in a clone with `git checkout -- {results}/{name}.*`"
     return "run the study again"
 
 

@@ -24,7 +24,7 @@ import pandas as pd
 from joblib import Parallel, delayed, parallel_config
 from tqdm.auto import tqdm
 
-from prunelab.data import ROOT
+from prunelab.data import CHECKOUT
 from prunelab.lab import cache
 from prunelab.lab.cache import Kept, kept
 from prunelab.lab.calls import WrongCall, check_settings
@@ -32,7 +32,14 @@ from prunelab.lab.provenance import provenance
 from prunelab.lab.results import RESULTS, load_record, save_results
 from prunelab.lab.store import FULL, CannotKeep, check_place
 
-BUILD = ROOT / "build"
+
+def build_folder(checkout: Path | None) -> Path:
+    """`build` of a checkout that can be written, else of the current folder."""
+    here = checkout if checkout and os.access(checkout, os.W_OK) else Path.cwd()
+    return here / "build"
+
+
+BUILD = build_folder(CHECKOUT)
 """What is drawn or run beside the records goes here, from wherever the command is given."""
 STUDIES = Path(__file__).parents[1] / "studies"
 NO_STUDIES = {"__init__", "recovery", "shared", "tickets"}
