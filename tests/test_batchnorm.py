@@ -24,14 +24,15 @@ def statistics(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: t for name, t in state(model).items() if name.endswith(STATISTICS)}
 
 
-@pytest.mark.parametrize("stale", [0.0, 1000.0, float("nan")])
-def test_nothing_is_left_of_stale_statistics(stale):
+@pytest.mark.parametrize(("stale", "count"), [(0.0, 40), (1000.0, 2), (float("nan"), 500)])
+def test_nothing_is_left_of_stale_statistics(stale, count):
     layer = nn.BatchNorm1d(3)
     layer.running_mean.fill_(stale)
     layer.running_var.fill_(stale)
-    recalibrate_bn(layer, images())
-    torch.testing.assert_close(layer.running_mean, images().mean(0))
-    torch.testing.assert_close(layer.running_var, images().var(0))
+    x = images(count)
+    recalibrate_bn(layer, x)
+    torch.testing.assert_close(layer.running_mean, x.mean(0))
+    torch.testing.assert_close(layer.running_var, x.var(0))
     assert layer.num_batches_tracked == 1
 
 
@@ -129,10 +130,11 @@ def without_statistics() -> nn.Module:
     [
         (build, torch.zeros(0, 1, 28, 28), {}, ValueError, "at least 2 images"),
         (build, torch.zeros(1, 1, 28, 28), {}, ValueError, "at least 2 images"),
+        (build, torch.tensor(2.0), {}, ValueError, "at least 2 images"),
         (build, [torch.zeros(2, 1, 28, 28)] * 2, {}, ValueError, r"such as data\.train\.x"),
         (build, torch.zeros(4, 1, 28, 28), {"batch_size": 1}, ValueError, "batch_size=1 must be"),
         (without_statistics, torch.zeros(4, 1, 28, 28), {}, ValueError, "'bn2' has no running"),
-        (build, torch.zeros(4, 3, 28, 28), {}, ValueError, "channels"),
+        (build, torch.zeros(4, 3, 28, 28), {}, ValueError, r"on x=\(4, 3, 28, 28\).*channels"),
         (build, torch.zeros(4, 1, 28, 28).byte(), {}, ValueError, "type"),
     ],
 )
@@ -148,9 +150,9 @@ def test_an_error_in_the_middle_changes_nothing_either():
     class Stumbles(nn.Module):
         def forward(self, x):
             if len(x) == 11:
-                raise RuntimeError("stumbled")
+                raise RuntimeError  # without a word
             return x
 
     model = nn.Sequential(nn.BatchNorm1d(3), Stumbles())
-    with left_as_it_was(model), pytest.raises(ValueError, match="stumbled"):
+    with left_as_it_was(model), pytest.raises(ValueError, match="RuntimeError"):
         recalibrate_bn(model, images(21), batch_size=10)

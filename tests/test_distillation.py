@@ -44,6 +44,12 @@ def test_log_probabilities_and_scores_that_happen_to_add_up_to_one_are_scores_to
     assert loss.item() == pytest.approx(kd_loss(STUDENT, TEACHER, LABELS).item(), rel=1e-5)
 
 
+def test_hot_half_precise_and_positive_scores_are_fine():
+    scores = STUDENT.softmax(1)
+    for outputs, T in ((STUDENT, 1e6), (STUDENT.bfloat16(), 3.0), (1.5 * scores, 3.0)):
+        assert kd_loss(outputs, outputs, LABELS, T=T).isfinite()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -51,17 +57,19 @@ def test_log_probabilities_and_scores_that_happen_to_add_up_to_one_are_scores_to
         ({"T": -1.0}, "T=-1.0 must be greater than 0"),
         ({"T": math.nan}, "T=nan must be"),
         ({"T": math.inf}, "T=inf must be"),
+        ({"T": 1e6 + 0.5}, r"T=1000000\.5 must be"),
         ({"alpha": 1.1}, r"alpha=1\.1 must be from 0"),
         ({"alpha": -0.1}, r"alpha=-0\.1 must be from 0"),
         ({"alpha": math.nan}, "alpha=nan must be"),
         ({"teacher_outputs": TEACHER[:, :5]}, r"outputs \(8, 10\) and teacher_outputs \(8, 5\)"),
         ({"teacher_outputs": TEACHER[:1]}, r"outputs \(8, 10\) and teacher_outputs \(1, 10\)"),
         ({"outputs": TEACHER[0], "teacher_outputs": TEACHER[0]}, "one shape"),
+        ({"outputs": STUDENT.long()}, r"^outputs is torch\.int64"),
         ({"labels": LABELS[:7]}, r"labels \(7,\) must have one class for each of the 8 images"),
         ({"labels": TEACHER.softmax(1)}, r"labels \(8, 10\) must"),
         ({"outputs": STUDENT.softmax(1)}, "^outputs are probabilities"),
         ({"outputs": STUDENT.softmax(1).mul(500).round() / 500}, "^outputs are probabilities"),
-        ({"teacher_outputs": TEACHER.softmax(1)}, "teacher_outputs are probabilities"),
+        ({"teacher_outputs": torch.eye(CLASSES)[LABELS]}, "teacher_outputs are probabilities"),
     ],
 )
 def test_error_names_what_is_wrong(change, message):
@@ -80,10 +88,14 @@ def test_distill_is_kd_loss_of_the_teacher_in_evaluation_mode(data):
     teacher = small_convnet(width=4, seed=0).train()
     x, y = data.train.x[:8], data.train.y[:8]
     loss = distill(teacher, T=2.0, alpha=0.3)(STUDENT, y, x)
+    default = distill(teacher)(STUDENT, y, x)
     with torch.no_grad():
         in_training = kd_loss(STUDENT, copy.deepcopy(teacher)(x), y, T=2.0, alpha=0.3)
         expected = kd_loss(STUDENT, copy.deepcopy(teacher).eval()(x), y, T=2.0, alpha=0.3)
+        by_hand = kd_loss(STUDENT, copy.deepcopy(teacher).eval()(x), y, T=3.0, alpha=0.5)
     assert loss == expected
+    assert default == by_hand
+    assert kd_loss(STUDENT, TEACHER, y) == kd_loss(STUDENT, TEACHER, y, T=3.0, alpha=0.5)
     assert loss != in_training
 
 

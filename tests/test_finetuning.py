@@ -29,11 +29,13 @@ def rates(pair, steps: int) -> list[float]:
     return lrs
 
 
-def test_defaults_are_those_of_the_guide():
-    optimizer, _ = get_finetune_optimizer(weight(), steps=10)
+@pytest.mark.parametrize(("make", "lr"), [*zip(SCHEDULES, (0.001, 0.1, 0.004), strict=True)])
+def test_defaults_are_those_of_the_guide(make, lr):
+    optimizer, _ = make(weight(), steps=10)
     group = optimizer.param_groups[0]
     assert isinstance(optimizer, torch.optim.SGD)
-    assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.001, 0.9, 5e-4)
+    defaults = group["lr"], group["momentum"], group["weight_decay"]
+    assert defaults == pytest.approx((lr, 0.9, 5e-4))
 
 
 @every_schedule
@@ -105,6 +107,8 @@ def test_one_cycle_rises_for_three_tenths_then_falls():
         ({"steps": 1.5}, r"steps=1\.5 must be"),
         ({"lr": 0}, "lr=0 must be greater than 0"),
         ({"lr": math.nan}, "lr=nan must be greater than 0"),
+        ({"momentum": -0.1}, r"^momentum=-0\.1 must be at least 0$"),
+        ({"weight_decay": -1.0}, r"^weight_decay=-1\.0 must be at least 0$"),
     ],
 )
 def test_error_names_what_is_wrong(make, change, message):
@@ -118,7 +122,10 @@ def test_error_names_what_is_wrong(make, change, message):
         ({"milestones": (0.75, 0.5)}, "must increase"),
         ({"milestones": (0.5, 0.5)}, "must increase"),
         ({"milestones": (0.5, 1.0)}, "between 0 and 1"),
+        ({"milestones": (0.0, 0.5)}, "between 0 and 1"),
         ({"milestones": (50, 75)}, "between 0 and 1"),
+        ({"milestones": ("0.5",)}, "between 0 and 1"),
+        ({"original_steps": 10.5}, r"^original_steps=10\.5 must be a whole number"),
         ({"original_steps": 9}, "steps=10 must be at most original_steps=9"),
     ],
 )

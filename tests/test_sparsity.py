@@ -151,7 +151,8 @@ def test_csr_linear_equals_the_dense_layer_and_stores_only_what_is_kept(bias):
     torch.testing.assert_close(sparse(x), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_latency_is_measured_in_evaluation_mode_without_gradients():
+@pytest.mark.parametrize("options", [{}, {"threads": 2}])
+def test_latency_is_measured_in_evaluation_mode_without_gradients(options):
     seen = set()
 
     class Spy(nn.Module):
@@ -161,9 +162,9 @@ def test_latency_is_measured_in_evaluation_mode_without_gradients():
 
     model = nn.Sequential(Spy(), nn.Linear(4, 4), nn.BatchNorm1d(4).eval())
     with left_as_it_was(model):
-        measured = latency(model, torch.ones(2, 4), min_seconds=0.01)
+        measured = latency(model, torch.ones(2, 4), min_seconds=0.01, **options)
     assert 0 < measured.q25 <= measured.median <= measured.q75
-    assert seen == {(False, False, 1)}
+    assert seen == {(False, False, options.get("threads", 1))}
 
 
 def test_latency_is_the_median_and_the_quartiles_of_the_times(monkeypatch):

@@ -1,6 +1,7 @@
 """What prune_network chooses, storing and exporting what is cut, and the tables of the groups."""
 
 import re
+from functools import partial
 
 import pytest
 import torch
@@ -301,6 +302,12 @@ def test_a_network_that_was_not_cut_is_not_saved(tmp_path):
     with pytest.raises(ValueError, match="was not cut"):
         save_network(Block(), tmp_path / "whole.pt")
     assert not list(tmp_path.iterdir())
+
+
+def test_code_in_a_stored_file_is_not_read(tmp_path):
+    torch.save(partial(print), tmp_path / "small.pt")
+    with pytest.raises(ValueError, match=r"small\.pt is damaged or holds more than weights"):
+        load_network(Block(), tmp_path / "small.pt")
 
 
 # --- tables --------------------------------------------------------------------------------------
