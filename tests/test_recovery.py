@@ -1,0 +1,155 @@
+"""The studies of recovery: their grids, how they choose, and that each way is what it says."""
+
+import pytest
+import torch
+
+from prunelab.data import load_data
+from prunelab.masks import effective_weight, get_masks, prunable_layers
+from prunelab.models import lenet300, small_convnet
+from prunelab.studies import recovery, recovery_convnet, recovery_lenet300, recovery_resnet20
+from prunelab.studies.recovery import ALPHAS, BUDGETS, OPEN, RATES, TUNING_SEEDS, Original
+from tests.helpers import same
+
+STEPS = 40
+CELL = {"network": "lenet300", "pruned": "weights", "density": 0.1, "budget": 0.25}
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    monkeypatch.setattr(recovery, "remember", lambda function, **call: function(**call))
+    monkeypatch.setitem(recovery.ORIGINALS, "lenet300", Original(lenet300, STEPS))
+
+
+@pytest.mark.parametrize("study", [recovery_lenet300, recovery_convnet, recovery_resnet20])
+def test_choices_come_first_and_every_cell_has_its_controls(study):
+    points = study.grid(2)
+    choices = [point for point in points if point["seed"] is None]
+    assert points[: len(choices)] == choices
+    assert {choice["method"] for choice in choices} == set(OPEN)
+    compared = [tuple(point.values()) for point in points[len(choices) :]]
+    assert len(set(compared)) == len(compared)
+    for network, pruned, density, method, budget, seed in compared:
+        if method == "distillation" and pruned != "nothing":
+            for control in ("scratch", "random mask"):
+                assert (network, pruned, density, control, budget, seed) in compared
+            assert (network, "nothing", 1.0, "cosine", budget, seed) in compared
+        if method == "gradual":
+            assert pruned == "weights"
+
+
+@pytest.mark.parametrize(
+    ("peak", "tried"),
+    [
+        (0.03, [0.01, 0.03, 0.1]),
+        (0.01, [0.003, 0.01, 0.03, 0.1]),
+        (0.3, [0.01, 0.03, 0.1, 0.3, 1.0]),
+        (9.9, [0.01, 0.03, 0.1, 0.3, 1.0, 3.0]),
+        (1e-9, [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1]),
+    ],
+)
+def test_the_grid_of_rates_is_widened_until_its_best_lies_inside(monkeypatch, peak, tried):
+    monkeypatch.setattr(recovery, "dense_rate", lambda network: 0.1)
+    monkeypatch.setattr(recovery, "attempt", lambda rate, **_: -abs(rate - peak))
+    rows = recovery.measure(**CELL, method="cosine", seed=None)
+    assert sorted({row["rate"] for row in rows}) == tried
+    assert {row["seed"] for row in rows} == set(TUNING_SEEDS)
+    assert all(row["role"] == "choice" and "test_accuracy" not in row for row in rows)
+    best = min(RATES, key=lambda rate: abs(rate - peak))
+    assert recovery.chosen(**CELL, method="cosine") == {"rate": best, "alpha": None}
+
+
+def test_alpha_is_chosen_at_the_best_rate(monkeypatch):
+    monkeypatch.setattr(recovery, "dense_rate", lambda network: 0.1)
+    monkeypatch.setattr(recovery, "attempt", lambda rate, alpha, **_: alpha - abs(rate - 0.03))
+    rows = recovery.measure(**CELL, method="distillation", seed=None)
+    assert {row["alpha"] for row in rows if row["rate"] == 0.03} == set(ALPHAS)
+    assert {row["alpha"] for row in rows if row["rate"] != 0.03} == {0.5}
+    assert recovery.chosen(**CELL, method="distillation") == {"rate": 0.03, "alpha": 0.9}
+    at_dense_rate = recovery.chosen(**CELL, method="distillation, LR rewinding")
+    assert at_dense_rate == {"rate": 0.1, "alpha": 0.9}
+
+
+FIRST_AND_LAST_RATE = {  # of ten steps, as shares of the rate given
+    "last rate": (0.01, 0.01),
+    "constant": (1.0, 1.0),
+    "cosine": (1.0, 0.024),
+    "one-cycle": (0.04, 0.041),
+    "distillation": (1.0, 0.024),
+    "LR rewinding": (1.0, 0.01),
+    "weight rewinding": (0.01, 0.01),
+    "rewinding to early": (1.0, 0.01),
+    "scratch": (1.0, 0.01),
+    "random mask": (1.0, 0.01),
+}
+STARTS_FROM = {"weight rewinding": "0.25 to go", "rewinding to early": "early"}
+
+
+@pytest.fixture(scope="module")
+def states():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(recovery.ORIGINALS, "lenet300", Original(lenet300, STEPS))
+        return recovery.training("lenet300", seed=0, rate=0.1)
+
+
+@pytest.mark.parametrize(("method", "rates"), FIRST_AND_LAST_RATE.items())
+def test_each_way_starts_where_it_says_and_keeps_its_schedule(monkeypatch, states, method, rates):
+    seen = {}
+
+    def retrain(model, data, pair, steps, seed, loss=None):
+        seen.update(model=model, steps=steps, loss=loss, rates=[])
+        for _ in range(steps):
+            seen["rates"].append(pair[0].param_groups[0]["lr"])
+            pair[0].step()
+            if pair[1]:
+                pair[1].step()
+
+    monkeypatch.setattr(recovery, "dense_rate", lambda network: 0.1)
+    monkeypatch.setattr(recovery, "training", lambda **call: states)
+    monkeypatch.setattr(recovery, "retrain", retrain)
+    alpha = 0.5 if method == "distillation" else None
+    recovery.recovered(**CELL, method=method, seed=0, rate=0.1, alpha=alpha)
+    assert seen["steps"] == (36 if method == "rewinding to early" else 10)
+    assert (seen["loss"] is not None) == (method == "distillation")
+    assert seen["rates"][0] == pytest.approx(0.1 * rates[0], rel=0.02)
+    assert seen["rates"][-1] == pytest.approx(0.1 * rates[1], rel=0.1)
+
+    dense = recovery.with_weights(lenet300, states["end"])
+    pruned = recovery.without(dense, "weights", 0.1, random=None)
+    masks, magnitude = get_masks(seen["model"]), get_masks(pruned)
+    assert same(masks, magnitude) == (method != "random mask")
+    assert {n: m.sum() for n, m in masks.items()} == {n: m.sum() for n, m in magnitude.items()}
+    start = states[STARTS_FROM.get(method, "end")]
+    for name, layer in prunable_layers(seen["model"]).items():
+        as_said = torch.equal(effective_weight(layer), start[f"{name}.weight"] * masks[name])
+        assert as_said == (method != "scratch")
+
+
+def test_the_dense_training_ends_where_its_moments_say(states):
+    assert states.keys() == {f"{budget} to go" for budget in BUDGETS} | {"early", "end"}
+    assert same(states["1.0 to go"], lenet300(seed=0).state_dict())
+    moments = [states[name]["fc1.weight"] for name in ("1.0 to go", "early", "0.25 to go", "end")]
+    moved = [(moment - moments[0]).norm().item() for moment in moments]
+    assert moved == sorted(moved)
+    assert len(set(moved)) == 4
+
+
+@pytest.mark.parametrize("pruned", ["weights", "weights, layerwise", "filters", "filters, global"])
+def test_as_many_weights_are_left_as_the_density_says(pruned):
+    dense = small_convnet(width=12, seed=0)
+    left = {random: recovery.without(dense, pruned, 0.5, random) for random in (None, 0)}
+    for model in left.values():
+        assert recovery.kept(model) / recovery.kept(dense) == pytest.approx(0.5, abs=0.03)
+    assert recovery.size(left[None])["weights"] == recovery.kept(left[None])
+    x = load_data().test.x[:8]
+    assert not torch.allclose(left[None].eval()(x), left[0].eval()(x))
+    assert recovery.kept(recovery.without(dense, "nothing", 1.0, None)) == recovery.kept(dense)
+
+
+def test_a_comparison_is_one_row_of_the_network_brought_back(monkeypatch):
+    monkeypatch.setattr(recovery, "chosen", lambda **cell: {"rate": 0.1, "alpha": None})
+    cell = CELL | {"method": "gradual", "budget": 1.0}
+    (row,) = recovery.measure(**cell, seed=0)
+    assert {name: row[name] for name in cell} == cell
+    assert (row["role"], row["rate"], row["weights"]) == ("comparison", 0.1, 26620)
+    assert 0.5 < row["test_accuracy"] < 0.9
+    assert row["bytes"] < 4 * 266_200 / 5
