@@ -68,7 +68,7 @@ WORDS = {
     "03 points": ("rewinding is the most stable", "barrier over LR rewinding, points", "below 0"),
     "04": ("a tenth of the rate is right", "points lost to the best rate", "below 0.2"),
     "05": ("a cut network is faster at once", "time before / after", "above 1"),
-    "06": ("zeros made permanent outlast training", "sparsity after one step, %", "above 80"),
+    "06": ("permanent zeros outlast training", "sparsity after one step, %", "above 80"),
     "08": ("five steps beat one", "points over one-shot, equal cost", "above 0"),
     "09": ("recalibrate after pruning", "points gained, untrained", "above 0"),
     "09 late": ("recalibrate after pruning", "points gained, fine-tuned", "above 0.2"),

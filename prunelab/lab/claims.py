@@ -62,7 +62,7 @@ CLAIMS = (
           "learning_rates", effects.best_rate_over_tenth),
     Claim("05", "a cut network is faster at once", "time before / after", "above", 1.0,
           "zoo", effects.speed_of_cut, TIMES),
-    Claim("06", "zeros made permanent outlast training", "sparsity after one step, %", "above", 80.0,
+    Claim("06", "permanent zeros outlast training", "sparsity after one step, %", "above", 80.0,
           "permanence", effects.zeros_after_a_step),
     Claim("08", "five steps beat one", "points over one-shot, equal cost", "above", 0.0,
           "gradual", effects.steps_over_one_shot, POINTS),
