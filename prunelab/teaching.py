@@ -1,14 +1,15 @@
-"""What notebooks show beside figures: a function with its equation, and a knob to turn."""
+"""What notebooks show beside figures: a function with its equation, a knob, a bar that grows."""
 
 import inspect
 import os
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import ipywidgets as widgets
 from IPython.display import Markdown, display
+from tqdm.auto import tqdm
 
 from prunelab.data import ROOT
 from prunelab.figures import Picture
@@ -71,6 +72,16 @@ def slider(draw: Callable[..., Picture], **knobs: widgets.Widget) -> None:
     first = redraw()._repr_mimebundle_()  # what a reader without a kernel sees
     live = widgets.VBox([*knobs.values(), picture])._repr_mimebundle_()
     display({**live, **first}, raw=True)
+
+
+def progress(steps: Collection) -> Iterable:
+    """Steps that take seconds each, under a bar that is gone when they are done.
+
+    Example:
+        >>> for sparsity in progress((0.5, 0.9)): ...
+    """
+    hide = "TQDM_DISABLE" in os.environ  # the notebook bar ignores the variable
+    return tqdm(steps, leave=False, disable=hide)
 
 
 def _link(file: Path) -> str:

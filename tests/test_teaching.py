@@ -90,3 +90,14 @@ def test_slider_redraws_when_its_knob_is_turned(displayed):
 def test_slider_names_knobs_that_do_not_fit():
     with pytest.raises(ValueError, match="sparsity"):
         slider(lambda sparsity: Picture, density=widgets.FloatSlider())
+
+
+def test_a_bar_shows_every_step_leaves_nothing_and_can_be_hidden(monkeypatch, capsys):
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)
+    assert list(teaching.progress(range(3))) == [0, 1, 2]
+    drawn = capsys.readouterr().err
+    assert "0/3" in drawn
+    assert not drawn.rpartition("\r")[0].rpartition("\r")[2].strip()
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    assert list(teaching.progress(range(3))) == [0, 1, 2]
+    assert capsys.readouterr().err == ""
