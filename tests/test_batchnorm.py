@@ -1,5 +1,6 @@
 """Recalibration leaves nothing of the old statistics, and changes nothing else."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -36,7 +37,9 @@ def test_nothing_is_left_of_stale_statistics(stale, count):
     assert layer.num_batches_tracked == 1
 
 
-@pytest.mark.parametrize(("batch_size", "count"), [(2, 20), (10, 4), (39, 1), (40, 1), (500, 1)])
+@pytest.mark.parametrize(
+    ("batch_size", "count"), [(2, 20), (np.int64(10), 4), (39, 1), (40, 1), (500, 1)]
+)
 def test_batches_are_as_large_as_asked_for(batch_size, count):
     layer = recalibrate_bn(nn.BatchNorm1d(3), images(), batch_size)
     assert layer.num_batches_tracked == count

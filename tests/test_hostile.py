@@ -122,6 +122,9 @@ CASES = [  # a model, a call on it, words of the error
         lambda m: set_mask(m, torch.ones(2, 3)),
         "layer compute",
     ),
+    (net, lambda m: prune_some(m, seed=2**63), "seed=9223372036854775808 must"),
+    (net, lambda m: apply_filter_pruning(m, 0.5, seed=-1), "seed=-1 must"),
+    (net, lambda m: reinitialize(m, -1), "seed=-1 must"),
     # masks
     *[
         (net, lambda m, mask=mask: weight_rewinding(m, snapshot(m), masks(fc=mask)), words)
@@ -188,6 +191,7 @@ CASES = [  # a model, a call on it, words of the error
     ),
     (net, lambda m: evaluate(m, None), "split must be"),
     (net, lambda m: evaluate(m, DATA), "split must be"),
+    (net, lambda m: evaluate(m, Split(IMAGES, LABELS)), r"split\.y \(4,\) must .* 8 images"),
     (net, lambda m: evaluate(m, SPLIT, batch_size=0), "batch_size=0"),
     (net, lambda m: recalibrate_bn(m, IMAGES[:, 0, 0]), "does not run on x"),
     (net, lambda m: recalibrate_bn(m, IMAGES, batch_size="3"), "batch_size='3'"),
@@ -197,6 +201,7 @@ CASES = [  # a model, a call on it, words of the error
     (net, lambda m: latency(m, NUMBERS), r"does not run on x=\(4, 3\)"),
     (net, lambda m: get_finetune_optimizer(m, 1, lr="0.1"), "lr='0.1'"),
     (net, lambda m: get_finetune_optimizer(m, 1, lr=torch.inf), "lr=inf"),
+    (net, lambda m: get_finetune_optimizer(m, 1, lr=True), "lr=True"),
     (net, lambda m: learning_rate_rewinding(m, 1, milestones=None), "milestones=None"),
     (net, lambda m: error_barrier(m, m, SPLIT, points="9"), "points='9'"),
     # distillation

@@ -41,6 +41,7 @@ def test_a_mask_is_set_and_replaced_without_another_hook():
         set_mask(layer, mask)
         assert is_masked(layer)
         assert prune.is_pruned(layer)
+        assert layer.weight_mask.dtype == dense.dtype  # a copy, whatever was given
         assert torch.equal(layer.weight, dense * mask)  # before the next forward pass
         assert torch.equal(kept_weights(layer), mask.bool())
     assert len(layer._forward_pre_hooks) == 1
