@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.optim.swa_utils import update_bn
 
-from prunelab.checks import is_whole
+from prunelab.checks import is_whole, said
 from prunelab.checks.tensors import check_model, running_on
 from prunelab.training import evaluation_mode
 
@@ -50,7 +50,7 @@ def recalibrate_bn(model: nn.Module, x: Tensor, batch_size: int = 500) -> nn.Mod
     if not isinstance(x, Tensor) or x.ndim == 0 or len(x) < 2:
         raise ValueError("x must be a tensor of at least 2 images, such as data.train.x")
     if not is_whole(batch_size) or batch_size < 2:
-        raise ValueError(f"batch_size={batch_size!r} must be at least 2; one image has no variance")
+        raise ValueError(f"batch_size={said(batch_size)} must be at least 2: one has no variance")
     layers = {name: m for name, m in model.named_modules() if isinstance(m, _BatchNorm)}
     if not layers:
         warnings.warn("model has no BatchNorm layer to recalibrate", NoBatchNorm, stacklevel=2)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torchvision import datasets
 
+from prunelab.checks import check_choice, check_count, check_seed
+from prunelab.checks.files import checked_path
 from prunelab.checks.places import checkout_at
 from prunelab.engines.image_files import read_fashion_mnist, read_torchvision
 
@@ -77,11 +79,9 @@ def load_data(
 
     Source: Fashion-MNIST, Xiao, Rasul & Vollgraf (2017), arXiv:1708.07747.
     """
-    if name not in MEAN_STD:
-        raise ValueError(
-            f"name={name!r} is unknown; choose one of {', '.join(map(repr, MEAN_STD))}"
-        )
-    root = Path(root) if root is not None else DATA_DIR
+    check_choice("name", name, tuple(MEAN_STD))
+    check_seed(seed)
+    root = checked_path(root, "root") if root is not None else DATA_DIR
     if name == "fashion-mnist":
         images, labels, test_images, test_labels = read_fashion_mnist(root)
         classes = datasets.FashionMNIST.classes
@@ -89,16 +89,10 @@ def load_data(
         images, labels, test_images, test_labels, classes = read_torchvision(name, root, download)
 
     available = len(labels)
-    if not 0 <= valid < available:
-        raise ValueError(
-            f"valid={valid} must be from 0 to {available - 1} training images of {name}"
-        )
-    if train is not None and not 1 <= train <= available - valid:
-        raise ValueError(
-            f"train={train} must be from 1 to {available - valid}: {name} has {available} "
-            f"training images and valid={valid} of them are set aside"
-        )
-    order = torch.randperm(available, generator=torch.Generator().manual_seed(seed))
+    check_count("valid", valid, 0, available - 1)
+    if train is not None:  # the others are set aside for validation
+        check_count("train", train, 1, available - valid)
+    order = torch.randperm(available, generator=torch.Generator().manual_seed(int(seed)))
     chosen = order[valid:] if train is None else order[valid : valid + train]
     return Data(
         name=name,

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from prunelab.checks import check_choice, check_fraction, check_seed
-from prunelab.checks.tensors import check_tensor
+from prunelab.checks.tensors import check_numbers
 from prunelab.masks import (
     effective_weight,
     kept_weights,
@@ -36,7 +36,7 @@ def filter_norms(weights: Tensor, criterion: str = "l1") -> Tensor:
     Source: Li et al. (2017), arXiv:1608.08710.
     """
     check_choice("criterion", criterion, ("l1", "l2"))
-    check_tensor("weights", weights)
+    check_numbers("weights", weights, dimensions=1)
     order = 1 if criterion == "l1" else 2
     return torch.linalg.vector_norm(weights.detach().double().flatten(1), order, dim=1)
 
@@ -77,7 +77,7 @@ def apply_filter_pruning(
     check_choice("criterion", criterion, ("l1", "l2", "random"))
     check_seed(seed)
     layers = layers_to_prune(model, exclude, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(int(seed))
     masks = {}
     for name, layer in layers.items():
         weight = effective_weight(layer)

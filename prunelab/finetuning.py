@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
 
-from prunelab.checks import check_count, is_number
+from prunelab.checks import check_count, is_number, said
 from prunelab.checks.tensors import check_model
 
 
@@ -78,7 +78,7 @@ def learning_rate_rewinding(
         or list(milestones) != sorted(set(milestones))
         or not all(0 < m < 1 for m in milestones)
     ):
-        raise ValueError(f"milestones={milestones!r} must increase, each between 0 and 1")
+        raise ValueError(f"milestones={said(milestones)} must increase, each between 0 and 1")
     optimizer = _sgd(model, steps, lr, momentum, weight_decay)
     total = steps if original_steps is None else original_steps
     check_count("original_steps", total)
@@ -110,18 +110,20 @@ def one_cycle(
     """
     optimizer = _sgd(model, steps, lr, momentum, weight_decay)
     # `steps` training steps need `steps` + 1 rates, as the scheduler is stepped after the last too
-    return optimizer, OneCycleLR(optimizer, lr, total_steps=steps + 1, cycle_momentum=False)
+    return optimizer, OneCycleLR(optimizer, lr, total_steps=int(steps) + 1, cycle_momentum=False)
 
 
 def _sgd(
     model: nn.Module, steps: int, lr: float, momentum: float, weight_decay: float
 ) -> torch.optim.SGD:
     check_model(model)
+    if not list(model.parameters()):
+        raise ValueError("model has no parameters to train")
     check_count("steps", steps)
     for name, value in {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}.items():
         if not is_number(value) or value < 0 or (name == "lr" and value == 0):
             wanted = "greater than 0" if name == "lr" else "at least 0"
-            raise ValueError(f"{name}={value!r} must be {wanted}")
+            raise ValueError(f"{name}={said(value)} must be {wanted}")
     return torch.optim.SGD(
         model.parameters(), lr, momentum=momentum, weight_decay=weight_decay, fused=True
     )

@@ -1,12 +1,14 @@
 """Gradual pruning: a little at a time, with training between (notebook 08)."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+import numpy as np
 import pandas as pd
 from torch import nn
 
-from prunelab.checks import check_choice, check_count, is_number
+from prunelab.checks import check_choice, check_count, is_number, said
+from prunelab.checks.tensors import calling, check_function
 from prunelab.data import Data
 from prunelab.pruning import apply_global_pruning
 from prunelab.training import check_fit, fit
@@ -38,7 +40,9 @@ def sparsity_schedule(kind: str, final: float, rounds: int, initial: float = 0.0
     (cubic).
     """
     if not (is_number(initial) and is_number(final) and 0 <= initial < final < 1):
-        raise ValueError(f"initial={initial} and final={final} must be 0 ≤ initial < final < 1")
+        raise ValueError(
+            f"initial={said(initial)} and final={said(final)} must be 0 ≤ initial < final < 1"
+        )
     check_choice("kind", kind, ("step", "cubic"))
     check_count("rounds", rounds)
     progress = [i / rounds for i in range(1, rounds)]
@@ -88,21 +92,24 @@ def gradual_pruning(
         ValueError: a schedule that does not increase, or a number out of range; the model is as
             it was. What only a step of training tells (a wrong loss) comes after the first pruning.
     """
-    schedule = list(schedule) if isinstance(schedule, Iterable) else [schedule]
+    schedule = list(schedule) if np.iterable(schedule) else [schedule]
     numbers = all(is_number(sparsity) for sparsity in schedule)
     increases = numbers and all(a < b for a, b in pairwise(schedule))
     if not schedule or not increases or not (schedule[0] >= 0 and schedule[-1] < 1):
-        raise ValueError(f"schedule={schedule} must be sparsities that increase, from 0 to below 1")
+        wanted = "must be sparsities that increase, from 0 to below 1"
+        raise ValueError(f"schedule={said(schedule)} {wanted}")
     check_count("steps_per_round", steps_per_round)
     check_fit(
         model, data, steps=steps_per_round, optimizer=None, scheduler=None, seed=seed, **fit_options
     )
+    check_function("finetune", finetune)
     histories = []
     for i, sparsity in enumerate(schedule, start=1):
         apply_global_pruning(
             model, sparsity=sparsity, criterion=criterion, scope=scope, exclude=exclude, seed=seed
         )
-        optimizer, scheduler = finetune(model, steps_per_round) if finetune else (None, None)
+        with calling("finetune"):
+            optimizer, scheduler = finetune(model, steps_per_round) if finetune else (None, None)
         history = fit(
             model,
             data,

@@ -4,6 +4,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from prunelab.checks import said
+from prunelab.checks.tables import check_columns, check_table, check_values
+from prunelab.checks.tensors import calling, check_type
+
 
 def mean_interval(table: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
     r"""Mean of `value` in each group, with its 95 % confidence interval over the group's rows.
@@ -23,7 +27,7 @@ def mean_interval(table: pd.DataFrame, by: list[str], value: str) -> pd.DataFram
     Raises:
         ValueError: a column the table does not have.
     """
-    _require(table, [*by, value])
+    check_columns(table, by=by, value=value)
     groups = table.groupby(by, sort=False, observed=True)[value]
     summary = groups.agg(mean="mean", sd="std", n="count").reset_index()
     half_width = stats.t.ppf(0.975, summary["n"] - 1) * summary["sd"] / np.sqrt(summary["n"])
@@ -47,12 +51,17 @@ def paired_difference(
     Raises:
         ValueError: a seed that is there for one of the two only, or more than once.
     """
+    check_columns(table, by=by, value=value, between=between)
+    check_table("table", table, needs=("seed",))
+    check_values(a=a, b=b)
     two = table[table[between].isin([a, b])]
     if two.duplicated([*by, "seed", between]).any():
         raise ValueError(f"by={by} leaves several rows a seed; name the columns they differ in")
     wide = two.pivot_table(index=[*by, "seed"], columns=between, values=value)
     if not {a, b} <= set(wide.columns) or wide.isna().any(axis=None):
-        raise ValueError(f"{between}={a!r} and {between}={b!r} must have the same seeds in {by}")
+        raise ValueError(
+            f"a={said(a)} and b={said(b)} of {between} must have the same seeds in {by}"
+        )
     difference = (wide[a] - wide[b]).rename("difference").reset_index()
     return mean_interval(difference, by, "difference")
 
@@ -76,7 +85,7 @@ def paired_ratio(
     Raises:
         ValueError: a value that is not above zero, or what `paired_difference` refuses.
     """
-    _require(table, [value])
+    check_columns(table, value=value)
     if not (table[value] > 0).all():
         raise ValueError(f"{value} has values that are not above zero; they have no ratio")
     logarithms = table.assign(**{value: np.log(table[value])})
@@ -95,11 +104,14 @@ def written(effects: pd.DataFrame, unit: str = "points", form: str = "+.2f") -> 
     Raises:
         ValueError: a column the table does not have.
     """
-    numbers = ["mean", "low", "high"]
-    _require(effects, numbers)
+    numbers = ("mean", "low", "high")
+    check_table("effects", effects, numbers=numbers)
+    check_type("unit", unit, str, "a text")
+    with calling(f"form={said(form)}"):
+        format(0.5, form)
     texts = [
         f"{mean:{form}} [{low:{form}}, {high:{form}}] {unit}".rstrip()
-        for mean, low, high in effects[numbers].itertuples(index=False)
+        for mean, low, high in effects[[*numbers]].itertuples(index=False)
     ]
     return pd.Series(texts, effects.index, dtype=object)
 
@@ -136,8 +148,9 @@ def choose(
     Raises:
         ValueError: a column the table does not have, or a value that is missing.
     """
+    check_columns(table, by=by, setting=setting, value=value)
+    check_type("largest", largest, bool, "True or False")
     columns = [*by, setting, value]
-    _require(table, columns)
     if table[columns].isna().any(axis=None):
         empty = [column for column in columns if table[column].isna().any()]
         raise ValueError(f"{empty} have missing values (NaN); drop those rows first")
@@ -149,9 +162,3 @@ def choose(
     edge = np.where(lowest == highest, "", np.select(at_end, ["low", "high"], ""))
     chosen = best[[*by, setting]].assign(edge=edge)
     return table[by].drop_duplicates().merge(chosen, on=by)
-
-
-def _require(table: pd.DataFrame, columns: list[str]) -> None:
-    missing = [column for column in columns if column not in table]
-    if missing:
-        raise ValueError(f"{missing} are not columns of the table, which has {list(table)}")

@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from prunelab.checks import check_choice, check_fraction, check_seed, is_whole
+from prunelab.checks import check_choice, check_fraction, check_seed, is_whole, said
+from prunelab.checks.tables import check_table
 from prunelab.checks.tensors import check_mask, check_type
 from prunelab.pruning import apply_global_pruning, layers_to_prune, lowest
 from prunelab.rewinding import State
@@ -65,6 +66,7 @@ def early_stop(history: pd.DataFrame) -> int:
 
     Source: Frankle & Carbin (2019), arXiv:1803.03635, section 2.
     """
+    check_table("history", history, needs=("split",), numbers=("step", "loss"))
     valid = history[history["split"] == "valid"]
     finite = valid[valid["loss"].abs() < float("inf")]
     if finite.empty:
@@ -83,7 +85,7 @@ def random_masks(masks: State, seed: int) -> State:
     for name, mask in masks.items():
         check_mask(f"masks[{name!r}]", mask, getattr(mask, "shape", torch.Size()))
     check_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(int(seed))
     return {
         name: mask.flatten()[
             torch.randperm(mask.numel(), generator=generator).to(mask.device)
@@ -133,13 +135,13 @@ def supermask(
     masks = {}
     for name, count in keep.items():
         key = f"{name}.weight"
-        weights = [state[key] for state in (initial, trained) if key in state]
+        weights = [state[key] for state in (initial, trained) if state.get(key) is not None]
         if len(weights) < 2 or weights[0].shape != weights[1].shape:
             raise ValueError(f"keep has {name!r}; initial and trained must have its weights alike")
         scores = SUPERMASK_SCORES[criterion](*weights)
         if not is_whole(count) or not 0 <= count <= scores.numel():
             raise ValueError(
-                f"keep[{name!r}]={count} must be from 0 to its {scores.numel()} weights"
+                f"keep[{name!r}]={said(count)} must be from 0 to its {scores.numel()} weights"
             )
         masks[name] = ~lowest(scores.flatten(), scores.numel() - count).view_as(scores)
     return masks

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
+from prunelab.checks import said
 from prunelab.checks.tensors import check_mask, check_model, check_own_weights
 
 PRUNABLE = (nn.modules.conv._ConvNd, nn.Linear)
@@ -160,13 +161,13 @@ def convolutions_and_linear_layers(
     """`prunable_layers` and those that compute their weight."""
     check_model(model)
     if not isinstance(exclude, str | tuple | list | set):
-        raise TypeError(f"exclude={exclude!r} must be the name of a layer, or several")
+        raise TypeError(f"exclude={said(exclude)} must be the name of a layer, or several")
     exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
     modules = dict(model.named_modules())
     for name in exclude:
-        if not name or name not in modules:
+        if not isinstance(name, str) or not name or name not in modules:
             known = ", ".join(name for name, m in modules.items() if isinstance(m, PRUNABLE))
-            raise ValueError(f"exclude={name!r} is no layer of the model; its layers are {known}")
+            raise ValueError(f"exclude={said(name)} is no layer of model, which has {known}")
     return {
         name: module
         for name, module in modules.items()

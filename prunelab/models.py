@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prunelab.checks import check_network, check_seed, said
 from prunelab.checks.files import fill, read_weights
 from prunelab.checks.places import GET_DATA
 from prunelab.data import DATA_DIR
@@ -28,7 +29,7 @@ def lenet300(input_shape=INPUT_SHAPE, num_classes: int = 10, seed: int | None = 
 
     Source: LeCun et al. (1998); initialization as in Frankle & Carbin (2019), arXiv:1803.03635.
     """
-    channels, height, width = input_shape
+    channels, height, width = check_network(input_shape, num_classes)
     with _seeded(seed):
         return _glorot_normal(
             _sequence(
@@ -77,7 +78,7 @@ def small_convnet(
     what pruning does to BatchNorm. Kaiming-normal weights. Arguments as in `lenet300`; `width` is
     the number of channels of the first layer.
     """
-    widths = [input_shape[0], width, 2 * width, 4 * width]
+    widths = [check_network(input_shape, num_classes, width)[0], width, 2 * width, 4 * width]
     layers: dict[str, nn.Module] = {}
     with _seeded(seed):
         for i in (1, 2, 3):
@@ -100,8 +101,9 @@ def resnet20(
 
     Source: He et al. (2016), arXiv:1512.03385, section 4.2.
     """
+    channels, _, _ = check_network(input_shape, num_classes, width)
     with _seeded(seed):
-        return _kaiming_normal(_ResNet20(input_shape[0], num_classes, width))
+        return _kaiming_normal(_ResNet20(channels, num_classes, width))
 
 
 def pretrained(name: str) -> nn.Module:
@@ -117,9 +119,9 @@ def pretrained(name: str) -> nn.Module:
         >>> model = pretrained("small_convnet")
     """
     available = sorted(path.stem for path in CHECKPOINTS.glob("*.pt"))
-    if name not in available:
+    if not isinstance(name, str) or name not in available:
         remedy = f"choose one of {', '.join(available)}" if available else GET_DATA
-        raise ValueError(f"name={name!r} has no checkpoint in {CHECKPOINTS}; {remedy}")
+        raise ValueError(f"name={said(name)} has no checkpoint in {CHECKPOINTS}; {remedy}")
     model = NETWORKS[name]()
     path = CHECKPOINTS / f"{name}.pt"
     fill(model, read_weights(path), path, name)
@@ -131,7 +133,7 @@ def _sequence(**layers: nn.Module) -> nn.Sequential:
 
 
 def _vgg_like(widths: list[int], input_shape, num_classes: int, seed: int | None) -> nn.Module:
-    channels, height, width = input_shape
+    channels, height, width = check_network(input_shape, num_classes, least=2 ** len(widths))
     layers: dict[str, nn.Module] = {}
     with _seeded(seed):
         for block, out in enumerate(widths):
@@ -223,8 +225,9 @@ def _seeded(seed: int | None) -> Iterator[None]:
     if seed is None:
         yield
         return
+    check_seed(seed)
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(int(seed))
         yield
 
 

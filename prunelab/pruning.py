@@ -6,8 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from prunelab.checks import check_choice, check_fraction, check_seed
-from prunelab.checks.tensors import check_own_weights
+from prunelab.checks import check_choice, check_count, check_fraction, check_seed, said
+from prunelab.checks.tensors import check_numbers, check_own_weights
 from prunelab.masks import (
     PRUNABLE,
     computes_its_weight,
@@ -36,7 +36,7 @@ def l1_score(weights: Tensor) -> Tensor:
 
     Source: Han et al. (2015), arXiv:1506.02626.
     """
-    return weights.abs()
+    return check_numbers("weights", weights).abs()
 
 
 def l2_score(weights: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ def l2_score(weights: Tensor) -> Tensor:
     Returns:
         A score for each, same shape, in float64 so that small squares do not vanish.
     """
-    return weights.double().square()
+    return check_numbers("weights", weights).double().square()
 
 
 def lamp_score(weights: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ def lamp_score(weights: Tensor) -> Tensor:
 
     Source: Lee et al. (2021), arXiv:2010.07611.
     """
-    squares, order = weights.double().square().flatten().sort(stable=True)
+    squares, order = l2_score(weights).flatten().sort(stable=True)
     not_smaller = squares.flip(0).cumsum(0).flip(0)
     scores = squares / not_smaller.clamp(min=torch.finfo(torch.float64).tiny)
     return torch.empty_like(scores).scatter_(0, order, scores).view_as(weights)
@@ -98,6 +98,7 @@ def lowest(scores: Tensor, count: int) -> Tensor:
     Returns:
         A boolean mask with exactly `count` entries True.
     """
+    check_count("count", count, 0, check_numbers("scores", scores, dimensions=1).numel())
     if count == 0:
         return torch.zeros_like(scores, dtype=torch.bool)
     threshold = scores.kthvalue(count).values
@@ -155,7 +156,8 @@ def apply_global_pruning(
     """
     if (amount is None) == (sparsity is None):
         raise ValueError(
-            f"give one of amount and sparsity, not amount={amount} and sparsity={sparsity}"
+            "give one of amount and sparsity, not "
+            f"amount={said(amount)} and sparsity={said(sparsity)}"
         )
     if sparsity is None:
         check_fraction("amount", amount)  # type: ignore[arg-type]  # one of the two is a number
@@ -245,7 +247,7 @@ def _keep_highest(
 
 
 def _scores(layers: dict[str, nn.Module], criterion: str, seed: int) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(int(seed))
     scores = {}
     for name, layer in layers.items():
         weight = effective_weight(layer)

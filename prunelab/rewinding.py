@@ -15,7 +15,7 @@ from prunelab.checks.states import (
     check_state,
     checked_masks,
 )
-from prunelab.checks.tensors import check_model
+from prunelab.checks.tensors import calling, check_function, check_model
 from prunelab.data import Split
 from prunelab.masks import (
     kept_weights,
@@ -116,7 +116,7 @@ def reinitialize(model: nn.Module, seed: int) -> nn.Module:
     fresh = make_pruning_permanent(copy.deepcopy(model))
     fresh.to("cpu").to(memory_format=torch.contiguous_format)  # numbers are drawn in memory order
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(int(seed))
         for name, module in fresh.named_modules():
             if hasattr(module, "reset_parameters"):
                 module.reset_parameters()
@@ -169,13 +169,15 @@ def error_barrier(
     check_model(a, "a")
     check_model(b, "b")
     check_alike(a, b)
+    check_function("repair", repair)
     refresh(a)
     between = copy.deepcopy(a)
     errors = []
     for i in range(1, points + 1):
         between.load_state_dict(_interpolate(a.state_dict(), b.state_dict(), i / (points + 1)))
         if repair is not None:
-            repair(between)
+            with calling("repair"):
+                repair(between)
         errors.append(1 - evaluate(between, split).accuracy)
     ends = [1 - evaluate(network, split).accuracy for network in (a, b)]
     return max(errors) - sum(ends) / 2

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from prunelab.checks import check_count, is_number, is_whole
+from prunelab.checks import check_between, check_count, is_number, is_whole, said
 from prunelab.checks.tensors import check_model, check_tensor, check_type, running_on
 from prunelab.engines.formats import (
     bitmap_bytes,
@@ -86,8 +86,7 @@ def binary_entropy(density: float) -> float:
 
     Source: Shannon (1948).
     """
-    if not is_number(density) or not 0 <= density <= 1:
-        raise ValueError(f"density={density!r} must be from 0 to 1")
+    check_between("density", density, 0, 1)
     if density in (0, 1):
         return 0.0
     return float(-density * np.log2(density) - (1 - density) * np.log2(1 - density))
@@ -106,7 +105,7 @@ def bytes_bound(total: int, kept: int) -> float:
         kept: $k$, from 0 to $N$.
     """
     if not (is_whole(total) and is_whole(kept) and 0 <= kept <= total):
-        raise ValueError(f"kept={kept!r} must be from 0 to total={total!r}, whole numbers")
+        raise ValueError(f"kept={said(kept)} must be from 0 to total={said(total)}, whole numbers")
     if total == 0:
         return 0.0
     return (total * binary_entropy(kept / total) + 32 * kept) / 8
@@ -180,7 +179,7 @@ def latency(model: nn.Module, x: Tensor, threads: int = 1, min_seconds: float = 
     check_tensor("x", x)
     check_count("threads", threads)
     if not is_number(min_seconds) or min_seconds <= 0:
-        raise ValueError(f"min_seconds={min_seconds!r} must be greater than 0")
+        raise ValueError(f"min_seconds={said(min_seconds)} must be greater than 0")
     with evaluation_mode(model), torch.no_grad(), running_on("x", x):
         timer = Timer("model(x)", globals={"model": model, "x": x}, num_threads=threads)
         measured = timer.blocked_autorange(min_run_time=min_seconds)

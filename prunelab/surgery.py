@@ -20,8 +20,8 @@ from prunelab.channels.findings import CannotFollow
 from prunelab.channels.plan import CannotCut, Plan
 from prunelab.channels.reasons import left_alone, never_reached, table, units_of
 from prunelab.checks import check_seed
-from prunelab.checks.files import fill, read_weights
-from prunelab.checks.tensors import check_finite, check_model, first_line
+from prunelab.checks.files import checked_path, fill, read_weights
+from prunelab.checks.tensors import check_batch_norm, check_finite, check_model, first_line
 
 __all__ = [
     "CannotCut",
@@ -53,6 +53,7 @@ def masked_filter_output(batch_norm: _BatchNorm) -> Tensor:
     Returns:
         The constant of each channel `[channels]`.
     """
+    check_batch_norm(batch_norm)
     mean, variance = batch_norm.get_buffer("running_mean"), batch_norm.get_buffer("running_var")
     deviation = (variance + batch_norm.eps).sqrt()
     return (batch_norm.bias - batch_norm.weight * mean / deviation).detach()
@@ -232,7 +233,7 @@ def save_network(small: nn.Module, path: Path | str) -> None:
     """
     if not hasattr(small, "kept_channels"):
         raise ValueError("small was not cut; save its state_dict() with torch.save")
-    torch.save({"kept": small.kept_channels, "weights": small.state_dict()}, path)
+    torch.save({"kept": small.kept_channels, "weights": small.state_dict()}, checked_path(path))
 
 
 def load_network(original: nn.Module, path: Path | str) -> nn.Module:

@@ -11,6 +11,8 @@ import ipywidgets as widgets
 from IPython.display import Markdown, display
 from tqdm.auto import tqdm
 
+from prunelab.checks import said
+from prunelab.checks.tensors import calling, check_function
 from prunelab.data import ROOT
 from prunelab.figures import Picture
 
@@ -30,7 +32,7 @@ def show(function: Callable) -> Markdown:
         ValueError: the function is not prunelab's.
     """
     if not getattr(function, "__module__", "").startswith("prunelab"):
-        raise ValueError(f"show({function!r}): give a function or class of prunelab")
+        raise ValueError(f"function={said(function)}: give a function or class of prunelab")
     function = inspect.unwrap(function)  # a decorator lives in another file
     file = Path(inspect.getfile(function)).relative_to(ROOT)
     description = SECTION.split(inspect.getdoc(function) or "", maxsplit=1)[0].strip()
@@ -56,14 +58,18 @@ def slider(draw: Callable[..., Picture], **knobs: widgets.Widget) -> None:
     Raises:
         ValueError: knobs and the parameters of `draw` do not match.
     """
+    check_function("draw", draw, optional=False)
     parameters = set(inspect.signature(draw).parameters)
     if parameters != set(knobs):
-        raise ValueError(f"knobs {sorted(knobs)} must be the parameters {sorted(parameters)}")
+        raise ValueError(
+            f"knobs {sorted(knobs)} must be the parameters of draw, {sorted(parameters)}"
+        )
     picture = widgets.HTML()
 
     def redraw(_=None) -> Picture:
-        drawn = draw(**{name: knob.value for name, knob in knobs.items()})
-        picture.value = drawn.to_html()
+        with calling("draw"):
+            drawn = draw(**{name: knob.value for name, knob in knobs.items()})
+            picture.value = drawn.to_html()
         return drawn
 
     for name, knob in knobs.items():

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from prunelab.checks import check_count
-from prunelab.checks.tensors import check_model, check_split, running_on
+from prunelab.checks.tensors import check_model, check_split, check_type, running_on
 from prunelab.data import Data, Split
 from prunelab.engines.arguments import (
     as_it_was_if_nothing_is_learned,
@@ -186,6 +186,7 @@ class _History:
 
 
 def _with_progress_bar(batches: Iterator[Tensor], steps: int, progress: bool) -> Iterator[Tensor]:
+    check_type("progress", progress, bool, "True or False")
     hide = not progress or "TQDM_DISABLE" in os.environ  # the notebook bar ignores the variable
     return tqdm(batches, desc="fit", total=steps, disable=hide)
 
@@ -215,12 +216,13 @@ def evaluate(model: nn.Module, split: Split, batch_size: int = 250) -> Evaluatio
     check_model(model)
     check_split("split", split)
     check_count("batch_size", batch_size)
+    size = int(batch_size)
     if len(split) == 0:
         raise ValueError("split is empty; load_data(valid=…) says how many images it gets")
     device = next(model.parameters(), split.x).device
     loss, correct = 0.0, 0
     with evaluation_mode(model), running_on("split.x", split.x):
-        for x, y in zip(split.x.split(batch_size), split.y.split(batch_size), strict=True):
+        for x, y in zip(split.x.split(size), split.y.split(size), strict=True):
             outputs, y = model(x.to(device)), y.to(device)
             loss += F.cross_entropy(outputs, y, reduction="sum").item()
             correct += (outputs.argmax(dim=1) == y).sum().item()
@@ -241,9 +243,9 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 def shuffled_batches(size: int, batch_size: int, seed: int, device="cpu") -> Iterator[Tensor]:
     """Endless batches of indices into `size` examples, in a new order every epoch."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(int(seed))
     while True:
-        yield from torch.randperm(size, generator=generator).to(device).split(batch_size)
+        yield from torch.randperm(size, generator=generator).to(device).split(int(batch_size))
 
 
 def default_device() -> torch.device:

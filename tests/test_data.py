@@ -145,18 +145,21 @@ def test_damaged_file_is_named_with_the_remedy(shipped_copy, name, damaged):
 
 
 def test_unknown_name_lists_the_known_ones():
-    with pytest.raises(ValueError, match=r"name='kmnist' .*'fashion-mnist', 'mnist', 'cifar10'"):
+    with pytest.raises(ValueError, match=r"name='kmnist' .*fashion-mnist.*cifar10"):
         load_data("kmnist")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"valid": -1}, "valid=-1 must be from 0 to 59999"),
-        ({"valid": 60000}, "valid=60000 must be from 0 to 59999"),
-        ({"train": 0}, "train=0 must be from 1 to 55000"),
-        ({"train": -5}, "train=-5 must be from 1 to 55000"),
-        ({"train": 55001}, "train=55001 must be from 1 to 55000.*valid=5000 of them"),
+        ({"valid": None}, "valid=None must be a whole number from 0 to 59999"),
+        ({"seed": "0"}, "seed='0' must be a whole number"),
+        ({"name": [1]}, r"name=\[1\] is unknown"),
+        ({"valid": -1}, "valid=-1 must be a whole number from 0 to 59999"),
+        ({"valid": 60000}, "valid=60000 must be a whole number from 0 to 59999"),
+        ({"train": 0}, "train=0 must be a whole number from 1 to 55000"),
+        ({"train": -5}, "train=-5 must be a whole number from 1 to 55000"),
+        ({"train": 55001}, "train=55001 must be a whole number from 1 to 55000"),
     ],
 )
 def test_impossible_sizes_name_argument_and_range(options, message):

@@ -159,11 +159,11 @@ CASES = [  # a model, a call on it, words of the error
         (lambda: prune_some(net()), lambda m, loss=loss: quiet_fit(m, DATA, loss=loss), words)
         for loss, words in [
             ("mse", "loss='mse' must be a function"),
-            (lambda outputs: outputs.sum(), "first step failed"),
+            (lambda outputs: outputs.sum(), "loss failed"),
             (lambda outputs, labels: outputs, "loss .*one number"),
             (lambda outputs, labels: 1.0, "loss .*one number"),
             (lambda outputs, labels: outputs.sum().detach(), "loss .*gradient"),
-            (nn.functional.mse_loss, "first step"),
+            (nn.functional.mse_loss, "loss failed"),
         ]
     ],
     (net, lambda m: quiet_fit(m, DATA, optimizer="adam"), "optimizer='adam' must be"),

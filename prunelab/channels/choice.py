@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from prunelab.channels.plan import Group, Plan
 from prunelab.channels.reasons import layer_of
-from prunelab.checks import check_count, is_number
+from prunelab.checks import check_choice, check_count, is_number, said
+from prunelab.checks.tensors import calling
 from prunelab.filters import filter_norms
 from prunelab.pruning import lowest
 
@@ -20,11 +21,10 @@ CRITERIA = (*NORMS, "random", "bn_scale")
 def check_arguments(ratio: float, criterion: Criterion, scope: str, round_to: int | None) -> None:
     """Raise a ValueError for an argument of `prune_network` that is out of range."""
     if not is_number(ratio) or not 0 <= ratio < 1:
-        raise ValueError(f"ratio={ratio!r} must be from 0 up to, but not including, 1")
-    if not callable(criterion) and criterion not in CRITERIA:
-        raise ValueError(f"criterion={criterion!r} must be one of {CRITERIA} or a function")
-    if not isinstance(scope, str) or scope not in ("uniform", "global"):
-        raise ValueError(f'scope={scope!r} must be "uniform" or "global"')
+        raise ValueError(f"ratio={said(ratio)} must be from 0 up to, but not including, 1")
+    if not callable(criterion) and not (isinstance(criterion, str) and criterion in CRITERIA):
+        raise ValueError(f"criterion={said(criterion)} must be one of {CRITERIA} or a function")
+    check_choice("scope", scope, ("uniform", "global"))
     if round_to is not None:
         check_count("round_to", round_to)
 
@@ -33,16 +33,19 @@ def unit_scores(plan: Plan, criterion: Criterion, seed: int) -> Tensor:
     """Equation (5.3): a score for every unit."""
     scores = torch.zeros(len(plan.unit), dtype=torch.float64)
     if criterion == "random":
-        return torch.rand(len(scores), generator=torch.Generator().manual_seed(seed))
+        return torch.rand(len(scores), generator=torch.Generator().manual_seed(int(seed)))
     if criterion == "bn_scale":
         return _bn_scales(plan, scores)
     for name, dim in plan.found.writes:
         weight = plan.model.get_parameter(name).detach().movedim(dim, 0).cpu()
-        norms = criterion(weight) if callable(criterion) else filter_norms(weight, criterion)
-        norms = torch.as_tensor(norms).double()
+        if callable(criterion):
+            with calling("criterion"):
+                norms = torch.as_tensor(criterion(weight)).double()
+        else:
+            norms = filter_norms(weight, criterion)
         if norms.shape != weight.shape[:1] or not norms.isfinite().all():
             raise ValueError(
-                f"criterion returned {norms} for the weights of {layer_of(name)!r}, "
+                f"criterion returned {said(norms)} for the weights of {layer_of(name)!r}, "
                 f"{tuple(weight.shape)}; needed is a finite score for each of {len(weight)}"
             )
         scores.index_add_(0, plan.units(name, dim), norms)

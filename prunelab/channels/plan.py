@@ -18,6 +18,8 @@ from prunelab.channels.findings import CannotFollow, Findings
 from prunelab.channels.following import as_arguments, follow, twin
 from prunelab.channels.rehearsal import rehearse
 from prunelab.channels.tags import MOST_TAGS
+from prunelab.checks import said
+from prunelab.checks.tensors import first_line
 
 
 class CannotCut(ValueError):
@@ -43,15 +45,22 @@ class Plan:
     def __init__(self, model: nn.Module, example_inputs):
         for name, module in model.named_modules():
             if any(buffer.endswith("_mask") for buffer, _ in module.named_buffers(recurse=False)):
-                raise ValueError(f"layer {name!r} is masked; call make_pruning_permanent first")
+                raise ValueError(
+                    f"model's layer {name!r} is masked; call make_pruning_permanent first"
+                )
         self.model = model
+        if isinstance(example_inputs, Tensor) and not example_inputs.numel():
+            shape = tuple(example_inputs.shape)
+            raise CannotCut(f"example_inputs {shape} are empty; give at least one example")
         self.arguments = as_arguments(example_inputs)
         try:
             copy = twin(model)
             self.found = found = Findings(copy)
             follow(copy, found, self.arguments)
         except Exception as error:
-            raise CannotCut(f"the forward can't be followed: {error}") from error
+            raise CannotCut(
+                f"the forward can't be followed with these example_inputs: {first_line(error)}"
+            ) from error
         pairs = torch.unique(torch.cat([*found.ties, torch.zeros(1, dtype=torch.long)]))
         self.unit = _components(pairs // MOST_TAGS, pairs % MOST_TAGS, found.count)
         self.stays: dict[int, str] = {}
@@ -65,10 +74,12 @@ class Plan:
 
     def exclude(self, names: str | tuple[str, ...]) -> None:
         """The output channels of these layers may not go."""
+        if not isinstance(names, str | tuple | list | set):
+            raise TypeError(f"exclude={said(names)} must be the name of a layer, or several")
         for name in [names] if isinstance(names, str) else names:
             writes = [(w, d) for w, d in self.found.writes if f"{w}.".startswith(f"{name}.")]
             if not writes:
-                raise ValueError(f"exclude={name!r} names no layer with output channels")
+                raise ValueError(f"exclude={said(name)} names no layer with output channels")
             for weight, dim in writes:
                 self.keep(self.units(weight, dim), "is excluded")
 

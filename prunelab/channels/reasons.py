@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from prunelab.channels.plan import CannotCut, Plan
 from prunelab.channels.tags import INPUT, RESERVED
+from prunelab.checks import said
 
 VECTORS = ("weight", "bias", "running_mean", "running_var", "num_features")
 ORDINARY = ("is the model's output", "is excluded", RESERVED[INPUT])
@@ -36,7 +37,7 @@ def units_of(plan: Plan, layer_name: str, channel_indices) -> Tensor:
     units = plan.units(*_written_weight(plan, layer_name))
     chosen = _as_indices(channel_indices, layer_name, len(units))
     gone = units[chosen].unique()
-    channels = f"channels {chosen.tolist()} of {layer_name!r}"
+    channels = f"channels {said(chosen.tolist())} of {layer_name!r}"
     for unit in gone.tolist():
         if unit in plan.stays:
             raise CannotCut(
@@ -60,10 +61,12 @@ def _as_indices(channel_indices, layer_name: str, width: int) -> Tensor:
     except (TypeError, ValueError, RuntimeError):
         chosen = torch.empty(0)
     if chosen.dtype not in (torch.int32, torch.int64) or not len(chosen):
-        raise CannotCut(f"channel_indices={channel_indices!r} must be whole numbers, at least one")
+        raise CannotCut(
+            f"channel_indices={said(channel_indices)} must be whole numbers, at least one"
+        )
     if chosen.min() < 0 or chosen.max() >= width:
         raise CannotCut(
-            f"channel_indices={chosen.tolist()}: the channels of {layer_name!r} are "
+            f"channel_indices={said(chosen.tolist())}: the channels of {layer_name!r} are "
             f"0 to {width - 1}"
         )
     return chosen
@@ -101,7 +104,7 @@ def _layer_named(model: nn.Module, layer_name: str) -> nn.Module:
         return modules[layer_name]
     close = difflib.get_close_matches(layer_name, modules, n=3)
     hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "see named_modules()"
-    raise CannotCut(f"layer_name={layer_name!r} is no layer of the model; {hint}")
+    raise CannotCut(f"layer_name={said(layer_name)} is no layer of the model; {hint}")
 
 
 def _writers_beside(plan: Plan, names: list[str]) -> list[str]:

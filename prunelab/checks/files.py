@@ -6,7 +6,20 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from prunelab.checks.tensors import first_line
+from prunelab.checks import said
+from prunelab.checks.tensors import check_type, first_line
+
+
+def checked_path(path: Path | str, name: str = "path") -> Path:
+    """The path, if a file can be there.
+
+    Raises:
+        TypeError, ValueError: naming the argument.
+    """
+    check_type(name, path, str | Path, "the path of a file")
+    if not str(path) or "\0" in str(path):
+        raise ValueError(f"{name}={said(path)} cannot be the path of a file")
+    return Path(path)
 
 
 def read_weights(path: Path | str):
@@ -16,7 +29,7 @@ def read_weights(path: Path | str):
         OSError: the file is missing or may not be read.
         ValueError: it is damaged, or holds more than tensors, numbers and texts.
     """
-    stored = io.BytesIO(Path(path).read_bytes())
+    stored = io.BytesIO(checked_path(path).read_bytes())
     try:
         return torch.load(stored, map_location="cpu", weights_only=True)
     except Exception:  # torch's own words advise to run what is in the file

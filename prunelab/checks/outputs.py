@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from prunelab.checks import is_number
+from prunelab.checks import is_number, said
 from prunelab.checks.tensors import check_tensor
 
 
@@ -11,10 +11,10 @@ def check_temperature(T: float, alpha: float) -> None:
     """Refuse a temperature or a weight out of range, with a ValueError."""
     if not is_number(T) or not 0 < T <= 1e6:  # beyond, float32 has no differences left to scale
         raise ValueError(
-            f"T={T!r} must be greater than 0 and at most 1e6; 1 leaves the outputs as they are"
+            f"T={said(T)} must be greater than 0 and at most 1e6; 1 leaves the outputs as they are"
         )
     if not is_number(alpha) or not 0 <= alpha <= 1:
-        raise ValueError(f"alpha={alpha!r} must be from 0 (teacher only) to 1 (labels only)")
+        raise ValueError(f"alpha={said(alpha)} must be from 0 (teacher only) to 1 (labels only)")
 
 
 def check_scores_and_labels(outputs: Tensor, teacher_outputs: Tensor, labels: Tensor) -> None:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from prunelab.checks import said
 from prunelab.checks.tensors import check_mask, check_own_weights, check_tensor, check_type
 from prunelab.masks import get_masks, kept_weights, prunable_layers, weight_parameter
 
@@ -15,7 +16,8 @@ def check_entries(initial_state_dict) -> None:
     """Refuse what is no dictionary of tensors, with a TypeError."""
     check_type("initial_state_dict", initial_state_dict, dict, "a dictionary, as of snapshot()")
     for name, value in initial_state_dict.items():
-        check_tensor(f"initial_state_dict[{name!r}]", value)
+        check_type("a name in initial_state_dict", name, str, "a text")
+        check_tensor(f"initial_state_dict[{said(name)}]", value)
 
 
 def check_alike(a: nn.Module, b: nn.Module) -> None:
@@ -68,7 +70,7 @@ def checked_masks(model: nn.Module, layers: dict[str, nn.Module], mask_dict: Sta
     masks = {str(name).removesuffix(".weight"): mask for name, mask in mask_dict.items()}
     for name, mask in masks.items():
         if name not in layers:
-            raise ValueError(f"mask_dict has {name!r}, which is none of {', '.join(layers)}")
-        check_mask(f"mask_dict[{name!r}]", mask, kept_weights(layers[name]).shape)
+            raise ValueError(f"mask_dict has {said(name)}, which is none of {', '.join(layers)}")
+        check_mask(f"mask_dict[{said(name)}]", mask, kept_weights(layers[name]).shape)
     check_own_weights(model, {name: weight_parameter(layers[name]) for name in masks})
     return masks

@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
+from types import UnionType
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from prunelab.checks import said
 
-def check_type(name: str, value, kind: type, wanted: str) -> None:
+
+def check_type(name: str, value, kind: type | UnionType, wanted: str) -> None:
     """Refuse what is not of a class.
 
     Raises:
@@ -24,6 +27,25 @@ def check_tensor(name: str, value) -> None:
     check_type(name, value, Tensor, "a tensor")
 
 
+def check_numbers(name: str, value, dimensions: int = 0) -> Tensor:
+    """The tensor, if its numbers can be ranked: real, dense and there.
+
+    Raises:
+        TypeError: no tensor.
+        ValueError: of another kind, or of fewer dimensions.
+    """
+    check_tensor(name, value)
+    kind = value.dtype if value.layout is torch.strided else value.layout
+    is_small = value.is_floating_point() and value.element_size() < 2
+    if value.is_quantized or value.is_complex() or is_small or kind in (torch.bool, value.layout):
+        raise ValueError(f"{name} is {kind}; give plain real numbers, such as float32")
+    if value.is_meta:
+        raise ValueError(f'{name} has no numbers, being on the device "meta"')
+    if value.dim() < dimensions:
+        raise ValueError(f"{name} {tuple(value.shape)} must have at least {dimensions} dimensions")
+    return value
+
+
 def check_model(model, name: str = "model", with_numbers: bool = True) -> None:
     """Refuse what is no model, or one whose numbers cannot be computed with.
 
@@ -33,7 +55,8 @@ def check_model(model, name: str = "model", with_numbers: bool = True) -> None:
 
     Raises:
         TypeError: no `nn.Module`.
-        ValueError: a tensor of it is on the device "meta", has no shape yet or has 8 bits.
+        ValueError: a tensor of it is on the device "meta", has no shape yet,
+            has 8 bits or is complex.
     """
     check_type(name, model, nn.Module, "a torch.nn.Module")
     for tensor_name, tensor in chain(model.named_parameters(), model.named_buffers()):
@@ -43,13 +66,31 @@ def check_model(model, name: str = "model", with_numbers: bool = True) -> None:
             why = 'has no numbers, being on the device "meta"; load the weights first'
         elif tensor.is_floating_point() and tensor.element_size() < 2:
             why = f"is {tensor.dtype}, which torch cannot compute with; convert it with .float()"
+        elif isinstance(tensor, nn.Parameter) and tensor.is_complex():
+            why = "has complex numbers; only real weights are pruned"
         else:
             continue
         raise ValueError(f"{name} cannot be used: its {tensor_name!r} {why}")
 
 
+def check_batch_norm(layer) -> None:
+    """Refuse what is no BatchNorm layer with statistics and weights of its own.
+
+    Raises:
+        TypeError: no BatchNorm layer.
+        ValueError: naming what it does not have.
+    """
+    check_type("batch_norm", layer, nn.modules.batchnorm._BatchNorm, "a BatchNorm layer")
+    check_model(layer, "batch_norm")
+    for name in ("running_mean", "running_var", "weight", "bias"):
+        if getattr(layer, name) is None:
+            raise ValueError(f"batch_norm has no {name}, of which its constant is made")
+
+
 def check_finite(model: nn.Module) -> None:
-    """Refuse weights that are NaN or infinite, with a ValueError that names them."""
+    """Refuse no weights, or some that are NaN or infinite, with a ValueError that names them."""
+    if not list(model.parameters()):
+        raise ValueError("model has no parameters")
     for name, parameter in model.named_parameters():
         if not parameter.is_meta and not parameter.isfinite().all():
             raise ValueError(
@@ -123,13 +164,31 @@ def usable_device(device: torch.device | str) -> torch.device:
     except Exception:  # of many classes, each with other words
         found = torch.accelerator.current_accelerator(check_available=True)
         wanted = f'"cpu" or "{found}"' if found else '"cpu"'
-        raise ValueError(f"device={device!r} cannot be used here; choose {wanted}") from None
+        raise ValueError(f"device={said(device)} cannot be used here; choose {wanted}") from None
     return torch.device(device)
 
 
 def first_line(error: Exception) -> str:
     """What an error says, without what follows."""
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def check_function(name: str, value, optional: bool = True) -> None:
+    """Refuse what cannot be called, with a TypeError."""
+    if not callable(value) and not (optional and value is None):
+        wanted = "a function, or left out" if optional else "a function"
+        raise TypeError(f"{name}={said(value)} must be {wanted}")
+
+
+@contextmanager
+def calling(name: str) -> Iterator[None]:
+    """What goes wrong in a function that was given, as a ValueError of one line that names it."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{name} failed: {first_line(error)}") from error
 
 
 @contextmanager

@@ -9,8 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prunelab.checks import check_count, check_seed, is_whole
-from prunelab.checks.tensors import check_model, check_split, first_line, usable_device
+from prunelab.checks import check_count, check_seed, is_whole, said
+from prunelab.checks.tensors import (
+    calling,
+    check_function,
+    check_model,
+    check_split,
+    check_type,
+    first_line,
+    usable_device,
+)
 from prunelab.masks import refresh
 
 
@@ -36,24 +44,27 @@ def check_fit(
             raise TypeError(f"data must be what load_data returns, not {type(data).__name__}")
         check_split(f"data.{name}", getattr(data, name))
     if (steps is None) == (epochs is None):
-        raise ValueError(f"give one of steps and epochs, not steps={steps} and epochs={epochs}")
+        raise ValueError(
+            f"give one of steps and epochs, not steps={said(steps)} and epochs={said(epochs)}"
+        )
     for name, value in (("steps", steps), ("epochs", epochs), ("eval_every", eval_every)):
         if value is not None:
             check_count(name, value)
     if not is_whole(batch_size) or not 1 <= batch_size <= len(data.train):
         raise ValueError(
-            f"batch_size={batch_size!r} must be from 1 to the {len(data.train)} training images"
+            f"batch_size={said(batch_size)} must be from 1 to the {len(data.train)} training images"
         )
     known = {"train", "valid", "test"}
     if not isinstance(eval_splits, tuple | list | set) or not set(map(str, eval_splits)) <= known:
         raise ValueError(
-            f'eval_splits={eval_splits!r} must be a tuple of "train", "valid" and "test"'
+            f'eval_splits={said(eval_splits)} must be a tuple of "train", "valid" and "test"'
         )
-    given = {"optimizer": optimizer, "scheduler": scheduler, "loss": loss}
-    for name, value in given.items():
-        made = torch.optim.Optimizer | torch.optim.lr_scheduler.LRScheduler
-        if value is not None and not callable(value) and not isinstance(value, made):
-            raise TypeError(f"{name}={value!r} must be a function, or left out")
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        check_function("optimizer", optimizer)
+    if not isinstance(scheduler, torch.optim.lr_scheduler.LRScheduler):
+        check_function("scheduler", scheduler)
+    check_function("loss", loss)
+    check_type("progress", progress, bool, "True or False")
     check_seed(seed)
     if device is not None:
         usable_device(device)
@@ -65,7 +76,7 @@ def check_fit(
 def check_loss(batch_loss):
     """The loss of a batch, if it can be minimized."""
     if not isinstance(batch_loss, Tensor) or batch_loss.numel() != 1:
-        shape = tuple(batch_loss.shape) if isinstance(batch_loss, Tensor) else repr(batch_loss)
+        shape = tuple(batch_loss.shape) if isinstance(batch_loss, Tensor) else said(batch_loss)
         raise ValueError(
             f"loss must return a tensor of one number for the whole batch, not {shape}"
         )
@@ -101,7 +112,10 @@ def make_optimizer(optimizer, model: nn.Module) -> torch.optim.Optimizer:
     if optimizer is None:
         return torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     if not isinstance(optimizer, torch.optim.Optimizer):
-        return optimizer(model.parameters())
+        with calling("optimizer"):
+            optimizer = optimizer(model.parameters())
+        check_type("what optimizer makes", optimizer, torch.optim.Optimizer, "an optimizer")
+        return optimizer
     own = set(model.parameters())
     if not any(p in own for group in optimizer.param_groups for p in group["params"]):
         raise ValueError(
@@ -117,15 +131,20 @@ def make_scheduler(scheduler, optimizer) -> Any:
         if scheduler is not None and scheduler.optimizer is not optimizer:
             raise ValueError("scheduler belongs to another optimizer; make it from this one")
         return scheduler
-    return scheduler(optimizer)
+    with calling("scheduler"):
+        return scheduler(optimizer)
 
 
 def make_loss(loss: Callable | None) -> Callable:
     """A loss of outputs, labels and inputs, whichever of them the given one takes."""
     chosen: Callable = loss or F.cross_entropy
-    if "inputs" in inspect.signature(chosen).parameters:
-        return lambda outputs, labels, inputs: chosen(outputs, labels, inputs=inputs)
-    return lambda outputs, labels, inputs: chosen(outputs, labels)
+    with_inputs = "inputs" in inspect.signature(chosen).parameters
+
+    def compute(outputs: Tensor, labels: Tensor, inputs: Tensor) -> Tensor:
+        with calling("loss"):
+            return chosen(outputs, labels, **({"inputs": inputs} if with_inputs else {}))
+
+    return compute
 
 
 @contextmanager
@@ -135,5 +154,5 @@ def reproducible(seed: int, device: torch.device) -> Iterator[None]:
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
     ):
-        torch.manual_seed(seed)
+        torch.manual_seed(int(seed))
         yield
