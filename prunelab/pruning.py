@@ -253,7 +253,6 @@ def _scores(layers: dict[str, nn.Module], criterion: str, seed: int) -> dict[str
         weight = effective_weight(layer)
         if criterion == "random":
             scores[name] = torch.rand(weight.shape, generator=generator).to(weight.device)
-        else:  # small numbers of half precision would tie
-            precise = torch.promote_types(weight.dtype, torch.float32)
-            scores[name] = SCORES[criterion](weight.to(precise))
+        else:
+            scores[name] = SCORES[criterion](weight)
     return scores

@@ -156,6 +156,7 @@ def test_lamp_keeps_a_weight_in_every_layer_with_ties(layers):
 
 def test_lamp_score_of_zeros_is_zero():
     assert lamp_score(torch.zeros(2, 3)).tolist() == [[0.0] * 3] * 2
+    assert lamp_score(torch.tensor([0.0, 1e-9])).tolist() == [0.0, 1.0]
 
 
 @given(st.lists(st.integers(-3, 3), min_size=1, max_size=30), st.data())
