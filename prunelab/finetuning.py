@@ -4,8 +4,8 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
 
-from prunelab.checks import check_count, is_number, said
-from prunelab.checks.tensors import check_model
+from prunelab.checks import check_count
+from prunelab.checks.rates import check_milestones, check_sgd
 
 
 def get_finetune_optimizer(
@@ -72,13 +72,7 @@ def learning_rate_rewinding(
 
     Source: Renda, Frankle & Carbin (2020), arXiv:2003.02389.
     """
-    numbers = isinstance(milestones, tuple | list) and all(map(is_number, milestones))
-    if (
-        not numbers
-        or list(milestones) != sorted(set(milestones))
-        or not all(0 < m < 1 for m in milestones)
-    ):
-        raise ValueError(f"milestones={said(milestones)} must increase, each between 0 and 1")
+    check_milestones(milestones)
     optimizer = _sgd(model, steps, lr, momentum, weight_decay)
     total = steps if original_steps is None else original_steps
     check_count("original_steps", total)
@@ -116,14 +110,7 @@ def one_cycle(
 def _sgd(
     model: nn.Module, steps: int, lr: float, momentum: float, weight_decay: float
 ) -> torch.optim.SGD:
-    check_model(model)
-    if not list(model.parameters()):
-        raise ValueError("model has no parameters to train")
-    check_count("steps", steps)
-    for name, value in {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}.items():
-        if not is_number(value) or value < 0 or (name == "lr" and value == 0):
-            wanted = "greater than 0" if name == "lr" else "at least 0"
-            raise ValueError(f"{name}={said(value)} must be {wanted}")
+    check_sgd(model, steps, lr=lr, momentum=momentum, weight_decay=weight_decay)
     return torch.optim.SGD(
         model.parameters(), lr, momentum=momentum, weight_decay=weight_decay, fused=True
     )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from prunelab.checks import check_between, check_count, is_number, is_whole, said
-from prunelab.checks.tensors import check_model, check_tensor, check_type, running_on
+from prunelab.checks.tensors import check_model, check_tensor, check_type, memory_of, running_on
 from prunelab.engines.formats import (
     bitmap_bytes,
     csr_bytes,
@@ -48,12 +48,12 @@ def check_sparsity(model: nn.Module) -> pd.DataFrame:
     """
     layers = prunable_layers(model)
     rows = [(name, int(k.sum()), k.numel()) for name, k in _kept(layers).items()]
-    owners = [id(weight_parameter(layer)) for layer in layers.values()]
+    owners = [memory_of(weight_parameter(layer)) for layer in layers.values()]
     distinct = dict(zip(owners, rows, strict=True)).values()  # a shared weight counts once
     kept = sum(row[1] for row in distinct)
     total = sum(row[2] for row in distinct)
     rows += not_counted(model, set(owners))
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    parameters = sum({memory_of(p): p.numel() for p in model.parameters()}.values())
     rows += [
         (PRUNABLE_WEIGHTS, kept, total),
         (ALL_PARAMETERS, parameters - (total - kept), parameters),

@@ -88,6 +88,13 @@ class Tied(nn.Module):
         return self.head(self.middle(self.embedding(x)))
 
 
+def tied_by(way) -> nn.Module:
+    """The same, tied in other ways than by one parameter."""
+    model = Tied()
+    model.head.weight = nn.Parameter(way(model.embedding.weight.data))
+    return model
+
+
 def tied_and_masked() -> nn.Module:
     model = Tied()
     prune.l1_unstructured(model.head, "weight", 0.5)
@@ -109,6 +116,15 @@ prune_some = partial(apply_global_pruning, amount=0.5)
 CASES = [  # a model, a call on it, words of the error
     # shared and computed weights
     (Tied, prune_some, "'head' shares its weight with 'embedding'.*exclude"),
+    *[
+        (lambda way=way: tied_by(way), prune_some, "'head' shares its weight with 'embedding'")
+        for way in (lambda weight: weight, lambda weight: weight.view(-1).view(5, 4))
+    ],
+    (
+        lambda: tied_by(lambda weight: weight),
+        lambda m: prune_round(m, {"middle": 0.1, "head": 0.1}),
+        "'head' shares",
+    ),
     (Tied, lambda m: prune_round(m, {"middle": 0.1, "head": 0.1}), "'head' shares its weight"),
     (Tied, lambda m: weight_rewinding(m, snapshot(m), {"head": torch.ones(5, 4)}), "'head' shares"),
     (tied_and_masked, make_pruning_permanent, "'head' shares its weight with 'embedding'"),

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from prunelab.masks import make_pruning_permanent, prunable_layers
 from prunelab.models import lenet300, small_convnet
@@ -80,13 +81,41 @@ def test_model_without_prunable_layer_has_sparsity_zero(model):
     assert sizes(model)["bitmap"] == 0
 
 
-def test_shared_weights_are_counted_once():
+@pytest.mark.parametrize("tie", [lambda weight: weight, lambda weight: nn.Parameter(weight.data)])
+def test_shared_weights_are_counted_once(tie):
     model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
-    model[1].weight = model[0].weight
+    model[1].weight = tie(model[0].weight)
     model[0].weight.data[:2] = 0
     for total in (PRUNABLE_WEIGHTS, ALL_PARAMETERS):
         row = rows(model).loc[total]
         assert (row["kept"], row["total"]) == (8, 16)
+
+
+def test_parts_of_one_tensor_are_weights_of_their_own():
+    memory, model = torch.ones(2, 4, 4), nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    for layer, part in zip(model, memory, strict=True):
+        layer.weight = nn.Parameter(part)
+    apply_global_pruning(model, 0.5, scope="layerwise")
+    assert rows(model).loc[PRUNABLE_WEIGHTS, ["kept", "total"]].tolist() == [16, 32]
+
+
+def test_what_pruning_never_masks_has_a_row_and_counts_among_all_parameters():
+    model = nn.Sequential(
+        nn.Embedding(5, 4), nn.LSTM(4, 3), weight_norm(nn.Linear(3, 2)), nn.Linear(2, 2)
+    )
+    with torch.no_grad():
+        model[0].weight[0] = 0
+        model[3].weight[0, 0] = 0
+    table = rows(model)
+    names = ("0.weight", "1.weight_ih_l0", "1.weight_hh_l0", "2.parametrizations.weight.original0",
+             "2.parametrizations.weight.original1")  # fmt: skip
+    assert table.index.tolist() == [
+        "3", *(f"{name} (not counted)" for name in names), PRUNABLE_WEIGHTS, ALL_PARAMETERS
+    ]  # fmt: skip
+    assert table["kept"].tolist()[:3] == [3, 16, 48]
+    assert table.loc[PRUNABLE_WEIGHTS, ["kept", "total"]].tolist() == [3, 4]
+    total = sum(parameter.numel() for parameter in model.parameters())
+    assert table.loc[ALL_PARAMETERS, ["kept", "total"]].tolist() == [total - 1, total]
 
 
 def test_bytes_of_every_format():

@@ -113,6 +113,15 @@ def check_mask(name: str, mask, shape: torch.Size) -> None:
         raise ValueError(f"{name} must be 0 or 1 everywhere; 1 keeps a weight")
 
 
+def memory_of(tensor: Tensor) -> range:
+    """Where its numbers are: the same of parameters that were tied by `.data`, as by `is`."""
+    if is_lazy(tensor) or not (start := tensor.data_ptr()):  # as on the device "meta"
+        return range(-id(tensor) - 1, -id(tensor))
+    steps = zip(tensor.shape, tensor.stride(), strict=True)
+    length = 1 + sum((size - 1) * stride for size, stride in steps)
+    return range(start, start + length * tensor.element_size())
+
+
 def check_own_weights(model: nn.Module, weights: dict[str, nn.Parameter | None]) -> None:
     """Refuse layers whose weight another module uses too: a mask would act in one of them only.
 
@@ -123,12 +132,19 @@ def check_own_weights(model: nn.Module, weights: dict[str, nn.Parameter | None])
     Raises:
         ValueError: naming the layer and the other module.
     """
-    owners: dict[int, list[str]] = {}
-    for name, module in model.named_modules():
-        for parameter in module._parameters.values():
-            owners.setdefault(id(parameter), []).append(name)
+    owned = [
+        (memory_of(tensor), name)
+        for name, module in model.named_modules()
+        for tensor in (*module._parameters.values(), *module._buffers.values())
+        if tensor is not None
+    ]
     for name, weight in weights.items():
-        others = [other for other in owners[id(weight)] if other != name]
+        own = memory_of(weight)
+        others = [
+            other
+            for memory, other in owned
+            if other != name and memory.start < own.stop and own.start < memory.stop
+        ]
         if others:
             raise ValueError(
                 f"layer {name!r} shares its weight with {others[0]!r}, where a mask would not act; "

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from prunelab.checks.tensors import memory_of
+
 
 @contextmanager
 def plain_attention() -> Iterator[None]:
@@ -50,10 +52,10 @@ def bitmap_bytes(weight: Tensor, kept: Tensor) -> int:
     return len(bitmap.tobytes()) + len(weight[kept].numpy().tobytes())
 
 
-def not_counted(model, counted: set[int]) -> list[tuple[str, int, int]]:
+def not_counted(model, counted: set[range]) -> list[tuple[str, int, int]]:
     """Name, kept and total of every matrix of weights that is not prunable."""
     return [
         (f"{name} (not counted)", int(weight.count_nonzero()), weight.numel())
         for name, weight in model.named_parameters()
-        if weight.ndim > 1 and id(weight) not in counted
+        if weight.ndim > 1 and memory_of(weight) not in counted
     ]
