@@ -18,6 +18,7 @@ from prunelab.figures.pruning import (
     weight_histograms,
     zeros_while_training,
 )
+from prunelab.figures.recovery import ways_back
 from prunelab.figures.sparsity import bytes_against_density, bytes_by_format, speed_against_density
 from prunelab.figures.style import Picture, use_theme
 from prunelab.figures.surgery import channel_map, zoo
@@ -43,6 +44,7 @@ __all__ = [
     "tickets_against_density",
     "training_curves",
     "use_theme",
+    "ways_back",
     "weight_histograms",
     "zeros_while_training",
     "zoo",

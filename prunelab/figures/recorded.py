@@ -8,9 +8,11 @@ import pandas as pd
 from prunelab.figures.general import intervals_against
 from prunelab.figures.lottery import TICKET_MEASURES, ticket_curves, tickets_against_density
 from prunelab.figures.pruning import accuracy_against_density, zeros_while_training
+from prunelab.figures.recovery import ways_back
 from prunelab.figures.sparsity import speed_against_density
 from prunelab.figures.style import THEMES, Picture, use_theme
 from prunelab.figures.surgery import zoo
+from prunelab.lab.playbook import behind_best, comparisons
 from prunelab.lab.results import RESULTS, load_results
 from prunelab.studies.latency import relative_speed
 from prunelab.studies.one_shot import with_rules
@@ -116,6 +118,12 @@ def _draw_lottery_networks(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]
         yield f"lottery_{network}", tickets_against_density(rows, kinds, measures, title)
 
 
+def _draw_recovery(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]:
+    (network,) = table["network"].unique()
+    behind = behind_best(comparisons(table))
+    yield f"recovery_{network}", ways_back(behind, f"{network}: points behind the best way back.")
+
+
 DRAWN = {
     "one_shot": _draw_one_shot,
     "permanence": _draw_permanence,
@@ -125,5 +133,8 @@ DRAWN = {
     "supermasks": _draw_supermasks,
     "instability": _draw_instability,
     "lottery_networks": _draw_lottery_networks,
+    "recovery_lenet300": _draw_recovery,
+    "recovery_convnet": _draw_recovery,
+    "recovery_resnet20": _draw_recovery,
 }
 """The studies that have figures of their own, with the functions that draw them."""

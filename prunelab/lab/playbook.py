@@ -1,0 +1,136 @@
+"""What the studies of recovery say together: which way back is best where, and how sure that is."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from prunelab.intervals import choose, paired_difference
+from prunelab.lab.claims import POINTS
+from prunelab.lab.results import load_results
+
+CELL = ["network", "pruned", "density", "budget"]
+UNTRAINED = ("as pruned", "BN recalibration")
+CONTROLS = ("scratch", "random mask")
+
+
+def recovery(networks: Iterable[str]) -> pd.DataFrame:
+    """The studies `recovery_<network>` in one table.
+
+    Raises:
+        FileNotFoundError: a study that is not recorded.
+    """
+    return pd.concat([load_results(f"recovery_{network}") for network in networks])
+
+
+def comparisons(study: pd.DataFrame) -> pd.DataFrame:
+    """The rows with test accuracies; what was not trained stands in every budget.
+
+    Args:
+        study: what `recovery` returns.
+    """
+    table = study[study["role"] == "comparison"]
+    trained = table[~table["method"].isin(UNTRAINED)]
+    untrained = table[table["method"].isin(UNTRAINED)].drop(columns="budget")
+    return pd.concat([trained, untrained.merge(trained[CELL].drop_duplicates())])
+
+
+def edges(study: pd.DataFrame) -> pd.DataFrame:
+    """The learning rate that was chosen in every cell, and whether it lies at the `edge`.
+
+    Args:
+        study: what `recovery` returns.
+    """
+    tried = study[(study["role"] == "choice") & ~study["alpha"].isin([0.0, 0.9])]
+    several = tried.groupby([*CELL, "method"])["rate"].transform("nunique") > 1
+    return choose(tried[several], [*CELL, "method"], "rate")
+
+
+def behind_best(table: pd.DataFrame) -> pd.DataFrame:
+    """How far every way is behind the one that validation images prefer, cell by cell.
+
+    Args:
+        table: what `comparisons` returns.
+
+    Returns:
+        A row a cell and way: the columns of the cell, `method`, `best` (the name of the preferred
+        way), points of test accuracy as `mean`, `low`, `high` (paired by seed; 0 for the best
+        itself), and `as_good`: the interval does not reach beyond the smallest effect that
+        matters, or lies above zero.
+    """
+    table = table[table["pruned"] != "nothing"]
+    candidates = table[~table["method"].isin([*UNTRAINED, *CONTROLS])]
+    means = candidates.groupby([*CELL, "method"])["valid_accuracy"].mean().reset_index()
+    best = means.loc[means.groupby(CELL)["valid_accuracy"].idxmax()].set_index(CELL)["method"]
+    rows = [
+        {**dict(zip(CELL, cell, strict=True)), "method": method, "best": best[cell], **behind}
+        for cell, ways in table.groupby(CELL, sort=False)
+        for method, behind in _behind(ways, best[cell])
+    ]
+    return pd.DataFrame(rows)
+
+
+def _behind(ways: pd.DataFrame, best: str):
+    for method in ways["method"].unique():
+        if method == best:
+            yield method, {"mean": 0.0, "low": 0.0, "high": 0.0, "as_good": True}
+            continue
+        effect = paired_difference(ways, CELL, "test_accuracy", "method", method, best).iloc[0]
+        numbers = {name: 100 * effect[name] for name in ("mean", "low", "high")}
+        yield method, numbers | {"as_good": numbers["low"] >= -POINTS}
+
+
+def worst_case(behind: pd.DataFrame) -> pd.DataFrame:
+    """Of each way that was tried in all cells: its mean and its greatest distance from the best.
+
+    Args:
+        behind: what `behind_best` returns.
+
+    Returns:
+        The columns `method`, `mean`, `worst` (points) and `as_good` (in how many cells), the least
+        bad way first.
+    """
+    everywhere = behind.groupby("method")["mean"].transform("size") == len(
+        behind[CELL].drop_duplicates()
+    )
+    ways = behind[everywhere].groupby("method", sort=False)
+    summary = ways.agg(mean=("mean", "mean"), worst=("mean", "min"), as_good=("as_good", "sum"))
+    return summary.sort_values("worst", ascending=False).reset_index()
+
+
+def agreement(behind: pd.DataFrame, over: str) -> pd.DataFrame:
+    r"""Spearman's rank correlation of the ways between any two values of `over`.
+
+    Args:
+        behind: what `behind_best` returns.
+        over: one of the columns of a cell, such as "network".
+
+    Returns:
+        A square table; 1 where two rank all ways alike. Ways are ranked by their mean distance
+        from the best over the cells of each.
+    """
+    means = behind.pivot_table(index="method", columns=over, values="mean")
+    return means.corr(method="spearman")
+
+
+def held_out(behind: pd.DataFrame) -> pd.DataFrame:
+    """Decide on all networks but one; see how far the decision is from the best on that one.
+
+    Args:
+        behind: what `behind_best` returns, of two networks or more.
+
+    Returns:
+        A row a network, `pruned` and budget: the way with the least mean distance from the best on
+        the others, and its mean and worst distance on this one, in points.
+    """
+    rows = []
+    for (network, pruned, budget), cells in behind.groupby(["network", "pruned", "budget"]):
+        others = behind[(behind["network"] != network) & (behind["pruned"] == pruned)]
+        others = others[(others["budget"] == budget) & others["method"].isin(cells["method"])]
+        others = others[~others["method"].isin([*UNTRAINED, *CONTROLS])]
+        if others.empty:
+            continue
+        decided = others.groupby("method")["mean"].mean().idxmax()
+        here = cells.loc[cells["method"] == decided, "mean"]
+        row = {"network": network, "pruned": pruned, "budget": budget, "decided": decided}
+        rows.append(row | {"mean": here.mean(), "worst": here.min()})
+    return pd.DataFrame(rows)
