@@ -104,7 +104,7 @@ def bytes_bound(total: int, kept: int) -> float:
         total: $N$.
         kept: $k$, from 0 to $N$.
     """
-    if not (is_whole(total) and is_whole(kept) and 0 <= kept <= total):
+    if not (is_whole(total) and is_whole(kept) and 0 <= kept <= total < 2**63):
         raise ValueError(f"kept={said(kept)} must be from 0 to total={said(total)}, whole numbers")
     if total == 0:
         return 0.0

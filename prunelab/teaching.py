@@ -59,7 +59,8 @@ def slider(draw: Callable[..., Picture], **knobs: widgets.Widget) -> None:
         ValueError: knobs and the parameters of `draw` do not match.
     """
     check_function("draw", draw, optional=False)
-    parameters = set(inspect.signature(draw).parameters)
+    with calling("draw"):
+        parameters = set(inspect.signature(draw).parameters)
     if parameters != set(knobs):
         raise ValueError(
             f"knobs {sorted(knobs)} must be the parameters of draw, {sorted(parameters)}"

@@ -46,3 +46,12 @@ def stop_hard(process: subprocess.Popen) -> None:
     process.wait()
     for left_behind in Path("/dev/shm").glob(f"sem.loky-{process.pid}-*"):
         left_behind.unlink()
+
+
+def in_session(process: subprocess.Popen) -> list[int]:
+    """The processes that live of the session that `start` has made, itself included."""
+    listed = subprocess.run(
+        ["ps", "-A", "-o", "pid=,sess=,stat="], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [line.split() for line in listed.splitlines()]
+    return [int(pid) for pid, of, state in rows if int(of) == process.pid and state[0] != "Z"]

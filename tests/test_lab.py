@@ -7,6 +7,7 @@ import pickle
 import re
 import shutil
 import sys
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ from prunelab.lab.provenance import own_commit
 from prunelab.lab.results import RESULTS, DamagedRecord, compared, load_results
 from prunelab.lab.store import write_whole
 from prunelab.training import TrainingInterrupted
-from tests.processes import answer, start, stop_hard, wait_until
+from tests.processes import answer, in_session, start, stop_hard, wait_until
 
 TINY_STUDY = '''
 """Some numbers a seed."""
@@ -532,6 +533,25 @@ def test_a_killed_run_goes_on_where_it_was(study, tmp_path_factory):
     assert sum(calls) <= 8 + 2
     study.run(seeds=8)
     assert (folder / "results" / "tiny.csv").read_bytes() == study.csv()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal on this system")
+def test_workers_end_when_the_run_is_killed(tmp_path):
+    variables = install_tiny_study(tmp_path)
+    for seed in range(4):
+        (tmp_path / f"hold_{seed}").touch()
+    process = start(*RUN, "--seeds", "4", "--jobs", "2", cwd=tmp_path, **variables)
+    try:
+        wait_until(lambda: len(list(tmp_path.glob("seed_*"))) == 2, process)
+        assert len(in_session(process)) >= 3  # the run and its two workers
+        process.kill()
+        process.wait()
+        deadline = time.monotonic() + 5
+        while in_session(process) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert in_session(process) == []
+    finally:
+        stop_hard(process)
 
 
 # The command line

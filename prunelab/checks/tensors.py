@@ -113,7 +113,7 @@ def check_mask(name: str, mask, shape: torch.Size) -> None:
         raise ValueError(f"{name} must be 0 or 1 everywhere; 1 keeps a weight")
 
 
-def memory_of(tensor: Tensor) -> range:
+def memory_of(tensor) -> range:
     """Where its numbers are: the same of parameters that were tied by `.data`, as by `is`."""
     if is_lazy(tensor) or not (start := tensor.data_ptr()):  # as on the device "meta"
         return range(-id(tensor) - 1, -id(tensor))

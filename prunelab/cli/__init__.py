@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType, NoneType
 
+from prunelab.engines.image_files import DamagedData
 from prunelab.lab import runner
 from prunelab.lab.calls import WrongCall
 from prunelab.lab.results import RESULTS, DamagedRecord, compared, load_record
@@ -31,7 +32,7 @@ def main(words: list[str] | None = None) -> None:
         sys.exit(1)
     except WrongCall as error:
         getattr(arguments, "parser", parser).error(str(error))
-    except (runner.StudyStopped, FileNotFoundError, DamagedRecord) as error:
+    except (runner.StudyStopped, FileNotFoundError, DamagedRecord, DamagedData) as error:
         sys.exit(f"prunelab: {error}")
     except KeyboardInterrupt:
         sys.exit("prunelab: stopped by hand; finished runs are kept, the same command goes on")
@@ -152,3 +153,5 @@ def _draw(to: Path, results: Path) -> None:
         raise
     except OSError as error:
         sys.exit(f"prunelab: the figures cannot be drawn: {error}")
+    except (KeyError, IndexError, ValueError) as error:  # a table of other columns, or no rows
+        sys.exit(f"prunelab: the figures cannot be drawn from {results}: {error!r}")

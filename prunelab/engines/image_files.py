@@ -12,6 +12,10 @@ from torchvision import datasets
 from prunelab.checks.places import GET_DATA
 
 
+class DamagedData(RuntimeError):
+    """The files of a data set are not what they should be, or could not be fetched."""
+
+
 def read_fashion_mnist(root: Path) -> list[Tensor]:
     """Training images and labels, test images and labels, as bytes `[N, 1, 28, 28]` and `[N]`."""
     folder = root / "FashionMNIST" / "raw"
@@ -27,7 +31,7 @@ def _read_idx(path: Path, md5: str) -> Tensor:
         raise FileNotFoundError(f"{path.name} is missing from {path.parent}; {GET_DATA}")
     packed = path.read_bytes()
     if hashlib.md5(packed, usedforsecurity=False).hexdigest() != md5:
-        raise RuntimeError(f"{path} is damaged: its MD5 checksum is not {md5}; {GET_DATA}")
+        raise DamagedData(f"{path} is damaged: its MD5 checksum is not {md5}; {GET_DATA}")
     raw = bytearray(gzip.decompress(packed))
     dimensions = raw[3]
     shape = np.frombuffer(raw, ">i4", count=dimensions, offset=4).tolist()
@@ -41,7 +45,7 @@ def read_torchvision(name: str, root: Path, download: bool) -> tuple:
         parts = [dataset(root, train=is_train, download=download) for is_train in (True, False)]
     except (RuntimeError, ValueError, AssertionError, OSError) as error:
         if download or "not found" not in str(error):
-            raise RuntimeError(
+            raise DamagedData(
                 f"{name} in {root} could not be read: {error}; delete it and call "
                 f"load_data({name!r}, download=True) with a network connection"
             ) from error

@@ -34,7 +34,10 @@ def load_results(name: str, results: Path = RESULTS) -> pd.DataFrame:
     if record is None or record.get("sha256") != hashlib.sha256(content).hexdigest():
         why = f"is not the table that {name}.json describes" if record else f"has no {name}.json"
         raise DamagedRecord(f"{path} {why}; {_remedy(name, results)}")
-    return pd.read_csv(io.BytesIO(content))
+    try:
+        return pd.read_csv(io.BytesIO(content))
+    except ValueError as error:  # written wrongly, as its checksum is right
+        raise DamagedRecord(f"{path} holds no table: {error}; {_remedy(name, results)}") from error
 
 
 def load_record(name: str, results: Path = RESULTS) -> dict | None:

@@ -244,11 +244,19 @@ def _client(dask: str):
     from distributed import Client
 
     try:
-        return Client(dask, timeout=5)
+        client = Client(dask, timeout=5)
     except (OSError, ValueError, TypeError) as error:
         raise WrongCall(
             f"dask={dask!r}: no scheduler answers there; give one as tcp://host:8786"
         ) from error
+    try:
+        client.wait_for_workers(1, timeout=5)
+    except TimeoutError as error:
+        client.close()
+        raise WrongCall(
+            f"dask={dask!r}: the scheduler there has no workers; start some: dask worker {dask}"
+        ) from error
+    return client
 
 
 def _collect(
