@@ -1,10 +1,16 @@
 """The networks are those of the papers, and a seed draws their weights."""
 
+import io
+import pickle
+import zipfile
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
 from prunelab.models import NETWORKS, lenet300, pretrained, resnet20, small_convnet
+from prunelab.surgery import load_network
 from tests.helpers import random_state_left_alone, same
 
 CIFAR_SHAPE = (3, 32, 32)
@@ -114,3 +120,63 @@ def test_pretrained_loads_the_checkpoint_in_evaluation_mode(tmp_path, monkeypatc
     loaded = pretrained("lenet300")
     assert torch.equal(loaded.fc2.weight, saved.fc2.weight)
     assert not loaded.training
+
+
+class Harmful:
+    """What a pickle can do: run code when it is read."""
+
+    def __reduce__(self):
+        return print, ("HARMED",)
+
+
+def zipped(content: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", content)
+    return file.getvalue()
+
+
+def stored(value) -> bytes:
+    file = io.BytesIO()
+    torch.save(value, file)
+    return file.getvalue()
+
+
+WHOLE = stored({"kept": {}, "weights": lenet300(seed=0).state_dict()})
+
+
+@pytest.mark.parametrize(
+    "read", [lambda path: pretrained("lenet300"), partial(load_network, lenet300())]
+)
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        *[
+            (damaged, "is damaged or holds more than weights, and was not read")
+            for damaged in (
+                b"", b"PK", b"not a checkpoint", WHOLE[:1000], WHOLE[:-100], zipped(b"nothing"),
+                pickle.dumps(Harmful()), zipped(pickle.dumps(Harmful())), stored(Harmful()),
+                stored({"kept": {}, "weights": {"fc1.weight": Harmful()}}),
+            )
+        ],
+        *[
+            (stored(other), "does not fit")
+            for other in (
+                None, [], "text", {}, {"kept": None}, {"kept": {"fc1.weight": {0: None}}},
+                {"kept": {}, "weights": None}, {"kept": {}, "weights": {"fc1.weight": 3}},
+            )
+        ],
+    ],
+)  # fmt: skip
+def test_a_file_that_holds_no_such_weights_is_named_and_nothing_in_it_is_run(
+    tmp_path, monkeypatch, capsys, read, content, why
+):
+    monkeypatch.setattr("prunelab.models.CHECKPOINTS", tmp_path)
+    (tmp_path / "lenet300.pt").write_bytes(content)
+    with pytest.raises(ValueError, match=why) as refused:
+        read(tmp_path / "lenet300.pt")
+    message = str(refused.value)
+    assert str(tmp_path / "lenet300.pt") in message
+    assert "\n" not in message
+    assert "weights_only" not in message
+    assert "HARMED" not in capsys.readouterr().out
