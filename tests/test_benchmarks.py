@@ -159,3 +159,14 @@ def test_masked_convolutions_are_compared_with_dense_ones(few_images):
     assert (table.drop(columns="weights") > 0).all(axis=None)
     for took, ratio in (("ms a step", "times dense"), ("ms an evaluation", "times dense ")):
         assert table[ratio].tolist() == pytest.approx((table[took] / table[took][0]).tolist())
+
+
+def test_a_study_is_disturbed_until_there_were_enough_faults(monkeypatch, capsys):
+    faults = load("faults")
+    row = {"studies": 1, "faults": 3, "measured again": 2, "tables that differ": 0, "hangs": 0}
+    monkeypatch.setattr(faults, "disturbed", lambda cause, expected=None: row | {"table": b""})
+    monkeypatch.setattr("sys.argv", ["faults.py", "--kills", "10"])
+    faults.main()
+    table = capsys.readouterr().out.splitlines()
+    assert table[1].split()[-5:] == ["2", "6", "4", "0", "0"]
+    assert len(table) == 1 + len(faults.FAULTS)
