@@ -27,7 +27,7 @@ def modes(model: nn.Module) -> list[bool]:
 
 @contextmanager
 def left_as_it_was(*models: nn.Module) -> Iterator[None]:
-    """Fail if state, hooks, training modes, parameter objects or gradients have changed inside.
+    """Fail if layers, state, hooks, modes, parameter objects or gradients have changed inside.
 
     Afterwards the models must be copyable too.
     """
@@ -35,7 +35,7 @@ def left_as_it_was(*models: nn.Module) -> Iterator[None]:
     def condition(model: nn.Module) -> list:
         hooks = [list(module._forward_pre_hooks.values()) for module in model.modules()]
         parameters = [(id(p), p.requires_grad, p.grad is None) for p in model.parameters()]
-        return [hooks, modes(model), parameters]
+        return [repr(model), hooks, modes(model), parameters]
 
     before = [(state(model), condition(model)) for model in models]
     yield

@@ -9,15 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def environment(**variables: str) -> dict[str, str]:
-    return os.environ | {"TQDM_DISABLE": "1"} | variables
-
-
 def start(*words: str, cwd: Path, **variables: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, *words],
         cwd=cwd,
-        env=environment(**variables),
+        env=os.environ | {"TQDM_DISABLE": "1"} | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -31,10 +27,10 @@ def answer(process: subprocess.Popen) -> tuple[int, str, str]:
     return process.returncode, stdout, stderr
 
 
-def wait_until(condition, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 300
+def wait_until(condition, process: subprocess.Popen | None = None, seconds: float = 300) -> None:
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, "the run has ended by itself"
+        assert process is None or process.poll() is None, "the run has ended by itself"
         assert time.monotonic() < deadline
         time.sleep(0.01)
 

@@ -1,12 +1,16 @@
 """What a cut network must compute: the whole network whose readers see none of the cut channels."""
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 from torchvision.ops import StochasticDepth
+
+from prunelab.surgery import CannotCut
+from tests.helpers import left_as_it_was
 
 TOLERANCE = 1e-9
 CONVOLUTIONS = nn.modules.conv._ConvNd
@@ -187,19 +191,12 @@ def assert_close(expected: list[Tensor], actual: list[Tensor], tolerance: float,
             assert error < tolerance, f"{what} differ by {error:.1e} of their scale"
 
 
-def freeze(model: nn.Module) -> tuple:
-    """All that an operation may not change in a model."""
-    return (
-        tree_map(torch.clone, model.state_dict()),
-        {name: p.requires_grad for name, p in model.named_parameters()},
-        {name: (type(m), m.training, m.extra_repr()) for name, m in model.named_modules()},
-        {name: id(p.grad) for name, p in model.named_parameters()},
-    )
-
-
-def assert_unchanged(model: nn.Module, before: tuple) -> None:
-    after = freeze(model)
-    assert after[1:] == before[1:]
-    assert after[0].keys() == before[0].keys()
-    for name, tensor in before[0].items():
-        assert torch.equal(tensor, after[0][name]), name
+def cut_or_refuse(cut: Callable, model: nn.Module, *arguments, reads=None, **options):
+    """What `cut` makes of a model, exactly; None if it is refused. The model stays as it is."""
+    with left_as_it_was(model):
+        try:
+            small = cut(model, *arguments, **options)
+        except CannotCut:
+            return None
+    assert_exact(model, small, arguments[-1], reads)
+    return small

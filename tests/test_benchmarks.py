@@ -35,21 +35,18 @@ def surgery(monkeypatch):
 
 
 def parameters(*widths: int) -> int:
-    inputs = (1, *widths[:-1])
-    convolutions = sum(9 * a * b + 2 * b for a, b in zip(inputs, widths, strict=True))
-    return convolutions + 11 * widths[-1] - widths[-1] + 10
+    """Of the small network: convolutions with their BatchNorm, and the linear layer."""
+    pairs = zip((1, *widths), widths, strict=False)
+    return sum(9 * a * b + 2 * b for a, b in pairs) + 10 * widths[-1] + 10
 
 
 def test_speed_has_a_row_for_each_network_batch_and_number_of_threads(surgery):
-    tools = {"prunelab": surgery.cut_with_prunelab}
-    networks, x = surgery.cuts("", tools, [0.5])
+    networks, x = surgery.cuts("", {"prunelab": surgery.cut_with_prunelab}, [0.5])
     table = pd.DataFrame(surgery.speed(networks, x, [1, 2], [1], rounds=1, seconds=0.001))
     assert table["network"].tolist() == ["whole", "prunelab −50%"] * 2
     assert table["batch"].tolist() == [1, 1, 2, 2]
-    assert (1e6 * table["M params"]).round().tolist() == [
-        parameters(*WIDTHS),
-        parameters(8, 16, 32),
-    ] * 2
+    sizes = [parameters(*WIDTHS), parameters(8, 16, 32)] * 2
+    assert (1e6 * table["M params"]).round().tolist() == sizes
     np.testing.assert_allclose(table["ideal"] * table["MACs left"], 1)
     np.testing.assert_allclose(table["share"] * table["ideal"], table["faster"])
     assert table["faster"].iloc[0] == 1
@@ -57,7 +54,8 @@ def test_speed_has_a_row_for_each_network_batch_and_number_of_threads(surgery):
 
 def test_widths_are_rounded(surgery):
     networks, _ = surgery.rounded("", [0.3])
-    widths = {name: [c.out_channels for c in convolutions(n)] for name, n in networks.items()}
+    layers = ("conv1", "conv2", "conv3")
+    widths = {n: [m.get_submodule(a).out_channels for a in layers] for n, m in networks.items()}
     assert widths == {
         "whole": [16, 32, 64],
         "−30%, round_to=1": [11, 22, 45],
@@ -66,14 +64,9 @@ def test_widths_are_rounded(surgery):
     }
 
 
-def convolutions(network):
-    return [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)]
-
-
 def test_tool_that_fails_is_told_in_the_table(surgery, monkeypatch):
-    monkeypatch.setattr(
-        surgery, "within_limits", lambda model, seeds, cut: [{"problem": "takes more than 60 s"}]
-    )
+    failed = [{"problem": "takes more than 60 s"}]
+    monkeypatch.setattr(surgery, "within_limits", lambda model, seeds, cut: failed)
     tools = {"prunelab": surgery.cut_with_prunelab, "other": None}
     ours, other = surgery.cutting("", tools, 0.5, rounds=1)
     assert other == {"model": "", "tool": "other", "fails": "takes more than 60 s"}
@@ -105,11 +98,9 @@ def test_bare_loop_and_fit_masked_do_the_same(lottery, few_images):
     bare, fast = copy.deepcopy(network), copy.deepcopy(network)
     lottery.LOOPS["bare loop with validation and test"](bare, few_images, 20)
     lottery.LOOPS["fit_masked with validation and test"](fast, few_images, 20)
-    for name, tensor in bare.state_dict().items():
-        torch.testing.assert_close(fast.state_dict()[name], tensor, atol=2e-5, rtol=0, msg=name)
-    assert lottery.evaluate_plainly(bare, few_images.valid) == pytest.approx(
-        evaluate(bare, few_images.valid)
-    )
+    torch.testing.assert_close(fast.state_dict(), bare.state_dict(), atol=2e-5, rtol=0)
+    plainly = lottery.evaluate_plainly(bare, few_images.valid)
+    assert plainly == pytest.approx(evaluate(bare, few_images.valid))
 
 
 def test_costs_have_a_row_for_each_density(lottery, few_images):
@@ -138,19 +129,16 @@ def test_operations_of_an_iteration_are_counted(lottery):
 
 def test_two_processes_are_compared_with_one(lottery, few_images):
     with parallel_config(backend="threading"):
-        table = lottery.two_processes(2, rounds=1, data=few_images)
-    assert table["times"].item() == pytest.approx(
-        2 * table["alone s"].item() / table["side by side s"].item()
-    )
+        row = lottery.two_processes(2, rounds=1, data=few_images).iloc[0]
+    assert row["times"] == pytest.approx(2 * row["alone s"] / row["side by side s"])
 
 
 def test_core_hours_are_trainings_times_iterations_times_the_mean(lottery):
     measured = {n: pd.DataFrame({name: [t] for name in lottery.LOOPS}) for n, t in ((0, 1), (7, 2))}
     table = lottery.core_hours(measured)
     assert table["figure"].tolist() == ["4"] * 3 + ["3"] * 3
-    assert table["core-hours"].tolist() == pytest.approx(
-        [965 * 50_000 * 1.5e-3 / 3600] * 3 + [125 * 50_000 * 1.5e-3 / 3600] * 3
-    )
+    hours = [trainings * 50_000 * 1.5e-3 / 3600 for trainings in (965, 125)]
+    assert table["core-hours"].tolist() == pytest.approx([hours[0]] * 3 + [hours[1]] * 3)
 
 
 def test_masked_convolutions_are_compared_with_dense_ones(few_images):

@@ -10,14 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 from scipy.integrate import quad
+from scipy.special import log_softmax
 from torch import nn
 
 import prunelab
 from prunelab.batchnorm import recalibrate_bn
 from prunelab.data import Split
 from prunelab.distillation import kd_loss
-from prunelab.engines.masked_mlp import MaskedMLP
 from prunelab.filters import filter_norms, weight_penalty
 from prunelab.finetuning import get_finetune_optimizer, learning_rate_rewinding
 from prunelab.gradual import sparsity_schedule
@@ -28,8 +29,9 @@ from prunelab.models import lenet300
 from prunelab.pruning import apply_global_pruning, l1_score, l2_score, lamp_score, lowest
 from prunelab.rewinding import error_barrier, snapshot, weight_rewinding
 from prunelab.sparsity import CSRLinear, binary_entropy, bytes_bound, check_sparsity
-from prunelab.surgery import masked_filter_output, prune_channels, prune_network
+from prunelab.surgery import masked_filter_output, prune_channels
 from prunelab.training import evaluate, fit, shuffled_batches
+from tests import test_lottery, test_surgery_network
 from tests.helpers import learning_rates
 
 EQUATIONS = {}
@@ -38,27 +40,30 @@ WEIGHTS = RNG.normal(size=(6, 9)).astype(np.float32)
 WEIGHTS[0, :4] = [0.5, -0.5, 0.5, 0.0]
 
 
-def equation(number: str):
+def array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().double().numpy()
+
+
+def equation(*numbers: str):
     def register(check):
-        assert number not in EQUATIONS
-        EQUATIONS[number] = check
+        assert not EQUATIONS.keys() & numbers
+        EQUATIONS.update(dict.fromkeys(numbers, check))
         return check
 
     return register
 
 
 def lenet300_in_numpy(model: nn.Module, x: torch.Tensor) -> np.ndarray:
-    h = x.flatten(1).double().numpy()
+    h = array(x.flatten(1))
     for name in ("fc1", "fc2", "fc3"):
         layer = model.get_submodule(name)
-        h = h @ layer.weight.detach().double().numpy().T + layer.bias.detach().double().numpy()
+        h = h @ array(layer.weight).T + array(layer.bias)
         h = np.maximum(h, 0) if name != "fc3" else h
     return h
 
 
 def cross_entropy_in_numpy(scores: np.ndarray, labels: np.ndarray) -> float:
-    softmax = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-    return -np.mean([np.log(p[y]) for p, y in zip(softmax, labels, strict=True)])
+    return -log_softmax(scores, axis=1)[range(len(labels)), labels].mean()
 
 
 @equation("0.1")
@@ -95,42 +100,37 @@ def interval_of_the_mean(data):
 def best_setting(data):
     values = {0.01: [0.7, 0.9, 0.8], 0.03: [0.9, 0.6, 0.96], 0.1: [0.5, 0.99, 0.7]}
     rows = [{"g": 0, "rate": r, "valid_accuracy": v} for r, vs in values.items() for v in vs]
-    best, most = None, -np.inf
-    for rate, of_rate in values.items():
-        if sum(of_rate) / 3 > most:
-            best, most = rate, sum(of_rate) / 3
+    best = max(values, key=lambda rate: sum(values[rate]) / 3)
     assert choose(pd.DataFrame(rows), ["g"], "rate")["rate"].tolist() == [best]
 
 
 @equation("0.5")
 def interval_of_a_ratio(data):
     a, b = np.array([2.0, 3.0, 8.0]), np.array([1.0, 2.0, 2.0])
-    rows = [
-        {"g": 0, "seed": i, "of": name, "x": x}
-        for name, values in (("a", a), ("b", b))
-        for i, x in enumerate(values)
-    ]
-    row = paired_ratio(pd.DataFrame(rows), ["g"], "x", "of", "a", "b").iloc[0]
-    spread = 4.302652729911275 * np.std(np.log(a / b), ddof=1) / np.sqrt(3)
+    columns = {"g": 0, "seed": [*range(3)] * 2, "of": [*"aaabbb"], "x": [*a, *b]}
+    row = paired_ratio(pd.DataFrame(columns), ["g"], "x", "of", "a", "b").iloc[0]
+    spread = np.exp(4.302652729911275 * np.std(np.log(a / b), ddof=1) / np.sqrt(3))
     mean = (2 * 1.5 * 4) ** (1 / 3)
-    assert row["mean"] == pytest.approx(mean)
-    assert (row["low"], row["high"]) == pytest.approx(
-        (mean / np.exp(spread), mean * np.exp(spread))
-    )
+    found = row["mean"], row["low"], row["high"]
+    assert found == pytest.approx((mean, mean / spread, mean * spread))
 
 
 @equation("1.1")
 def number_of_pruned_weights(data):
     first = int(np.rint(0.3 * 254))
-    for options, expected in (
-        ({"amount": 0.3}, first + np.rint(0.3 * (254 - first))),
-        ({"sparsity": 0.7}, np.rint(0.7 * 254)),
-    ):
+    amount, sparsity = first + np.rint(0.3 * (254 - first)), np.rint(0.7 * 254)
+    for options, expected in (({"amount": 0.3}, amount), ({"sparsity": 0.7}, sparsity)):
         model = nn.Sequential(nn.Linear(9, 6), nn.Linear(10, 20))
         apply_global_pruning(model, sparsity=0.3)
         apply_global_pruning(model, **options)
-        pruned = sum(int((~mask).sum()) for mask in get_masks(model).values())
-        assert pruned == expected
+        assert sum(int((~mask).sum()) for mask in get_masks(model).values()) == expected
+
+
+@equation("1.3", "1.4")
+def magnitude_and_square(data):
+    w = WEIGHTS.astype(np.float64)
+    np.testing.assert_array_equal(l1_score(torch.tensor(WEIGHTS)), np.abs(w))
+    np.testing.assert_array_equal(l2_score(torch.tensor(WEIGHTS)), w * w)
 
 
 @equation("1.2")
@@ -144,18 +144,6 @@ def pruned_set(data):
         assert set(lowest(torch.tensor(scores), k).nonzero().flatten().tolist()) == expected
 
 
-@equation("1.3")
-def magnitude(data):
-    expected = np.where(WEIGHTS < 0, -WEIGHTS, WEIGHTS)
-    np.testing.assert_array_equal(l1_score(torch.tensor(WEIGHTS)).numpy(), expected)
-
-
-@equation("1.4")
-def square(data):
-    w = WEIGHTS.astype(np.float64)
-    np.testing.assert_array_equal(l2_score(torch.tensor(WEIGHTS)).numpy(), w * w)
-
-
 @equation("1.5")
 def lamp(data):
     w = WEIGHTS.astype(np.float64)
@@ -167,16 +155,12 @@ def lamp(data):
     np.testing.assert_allclose(scores, expected.reshape(w.shape), rtol=1e-12)
 
 
-def softmax_in_numpy(scores: np.ndarray) -> np.ndarray:
-    return np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-
-
 @equation("2.1")
 def distillation_loss(data):
     z, t, labels = RNG.normal(size=(7, 4)), RNG.normal(size=(7, 4)), RNG.integers(4, size=7)
     for T, alpha in ((1.0, 0.5), (3.0, 0.2), (20.0, 0.0), (0.5, 1.0)):
-        p, q = softmax_in_numpy(t / T), softmax_in_numpy(z / T)
-        divergence = sum((p[b] * np.log(p[b] / q[b])).sum() for b in range(7)) / 7
+        log_p, log_q = log_softmax(t / T, axis=1), log_softmax(z / T, axis=1)
+        divergence = (np.exp(log_p) * (log_p - log_q)).sum() / 7
         expected = alpha * cross_entropy_in_numpy(z, labels) + (1 - alpha) * T**2 * divergence
         tensors = torch.tensor(z), torch.tensor(t), torch.tensor(labels)
         assert kd_loss(*tensors, T=T, alpha=alpha).item() == pytest.approx(expected, rel=1e-12)
@@ -189,10 +173,9 @@ def rewound_weights(data):
     early = snapshot(layer)
     layer.weight.data = torch.tensor(RNG.normal(size=(6, 9)), dtype=torch.float32)
     apply_global_pruning(layer, sparsity=0.5)
-    mask = layer.weight_mask.numpy().copy()
+    mask = array(layer.weight_mask)
     weight_rewinding(layer, early)
-    expected = WEIGHTS.astype(np.float64) * mask
-    np.testing.assert_array_equal(layer.weight.detach().numpy(), expected)
+    np.testing.assert_array_equal(array(layer.weight), WEIGHTS * mask)
 
 
 def error_in_numpy(weights: list[np.ndarray], x: np.ndarray, labels: np.ndarray) -> float:
@@ -244,91 +227,51 @@ def rewound_learning_rate(data):
 
 @equation("5.1")
 def output_of_a_masked_filter(data):
-    norm = nn.BatchNorm2d(5)
-    beta, gamma, mean, variance = RNG.normal(size=(4, 5))
-    variance = variance**2
-    for tensor, values in zip(
-        (norm.bias.data, norm.weight.data, norm.running_mean, norm.running_var),
-        (beta, gamma, mean, variance),
-        strict=True,
-    ):
-        tensor.copy_(torch.tensor(values))
-    expected = [beta[c] - gamma[c] * mean[c] / np.sqrt(variance[c] + norm.eps) for c in range(5)]
-    np.testing.assert_allclose(masked_filter_output(norm).numpy(), expected, rtol=1e-5)
-    y = norm.eval()(torch.zeros(1, 5, 2, 2))[0, :, 0, 0]
-    np.testing.assert_allclose(y.detach().numpy(), expected, rtol=1e-5)
+    norm = nn.BatchNorm2d(5).double()
+    beta, gamma, mean, root = RNG.normal(size=(4, 5))
+    values = {"bias": beta, "weight": gamma, "running_mean": mean, "running_var": root**2}
+    norm.load_state_dict({n: torch.tensor(v) for n, v in values.items()}, strict=False)
+    expected = beta - gamma * mean / np.sqrt(root**2 + norm.eps)
+    np.testing.assert_allclose(masked_filter_output(norm), expected)
+    y = norm.eval()(torch.zeros(1, 5, 2, 2).double())[0, :, 0, 0]
+    np.testing.assert_allclose(array(y), expected)
 
 
 @equation("5.2")
 def cut_weights(data):
     model = nn.Sequential(nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 4)).double()
-    w, b, v = (p.detach().numpy().copy() for p in list(model.parameters())[:3])
-    small = prune_channels(model, "0", [1, 4], torch.zeros(2, 9))
+    w, b, v, c = map(array, model.parameters())
     kept = [0, 2, 3, 5]
-    np.testing.assert_array_equal(small[0].weight.detach().numpy(), [w[i] for i in kept])
-    np.testing.assert_array_equal(small[0].bias.detach().numpy(), [b[i] for i in kept])
-    rows = [[row[i] for i in kept] for row in v]
-    np.testing.assert_array_equal(small[2].weight.detach().numpy(), rows)
-    x = RNG.normal(size=(5, 9))
+    small = prune_channels(model, "0", [1, 4], torch.zeros(2, 9))
+    for found, expected in zip(small.parameters(), (w[kept], b[kept], v[:, kept], c), strict=True):
+        np.testing.assert_array_equal(array(found), expected)
     v[:, [1, 4]] = 0  # the readers see nothing of what went
-    expected = np.maximum(x @ w.T + b, 0) @ v.T + model[2].bias.detach().numpy()
-    np.testing.assert_allclose(small(torch.tensor(x)).detach().numpy(), expected, rtol=1e-12)
-
-
-class _Residual(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.a, self.b, self.n, self.out = (
-            nn.Linear(9, 6),
-            nn.Linear(6, 6),
-            nn.BatchNorm1d(6),
-            nn.Linear(6, 4),
-        )
-
-    def forward(self, x):
-        return self.out(self.a(x) + self.n(self.b(self.a(x))))
+    x = RNG.normal(size=(5, 9))
+    expected = np.maximum(x @ w.T + b, 0) @ v.T + c
+    np.testing.assert_allclose(array(small(torch.tensor(x))), expected, rtol=1e-12)
 
 
 @equation("5.3")
 def scores_of_units(data):
-    model = _Residual()
-    model.n.weight.data = torch.tensor(RNG.normal(size=6), dtype=torch.float32)
-    filters = [layer.weight.detach().double().numpy() for layer in (model.a, model.b)]
-    gamma = model.n.weight.detach().double().numpy()
-    scores = {
-        "l1": [sum(sum(abs(w[u])) for w in filters) for u in range(6)],
-        "l2": [sum(sum(w[u] ** 2) ** 0.5 for w in filters) for u in range(6)],
-        "bn_scale": [abs(gamma[u]) for u in range(6)],
-    }
-    for criterion, s in scores.items():
-        kept = sorted(sorted(range(6), key=lambda u, s=s: s[u])[2:])
-        small = prune_network(model, 1 / 3, torch.zeros(2, 9), criterion)
-        assert small.kept_channels["a.weight"][0].tolist() == kept
+    for criterion in ("l1", "l2", "bn_scale"):
+        test_surgery_network.test_the_lowest_of_every_group_go(criterion, 0.5)
 
 
 @equation("6.1")
 def permanent_weights(data):
     layer = apply_global_pruning(nn.Linear(9, 6), sparsity=0.5)
     layer.weight_orig.data = torch.tensor(WEIGHTS)
-    expected = WEIGHTS.astype(np.float64) * layer.weight_mask.numpy()
+    expected = WEIGHTS * array(layer.weight_mask)
     make_pruning_permanent(layer)
-    np.testing.assert_array_equal(layer.weight.detach().numpy(), expected)
+    np.testing.assert_array_equal(array(layer.weight), expected)
     assert set(layer.state_dict()) == {"weight", "bias"}
 
 
-def entropy_in_numpy(d: float) -> float:
-    return -sum(p * np.log(p) / np.log(2) for p in (d, 1 - d))
-
-
-@equation("6.2")
-def entropy(data):
+@equation("6.2", "6.3")
+def entropy_and_bound(data):
     for d in (0.01, 0.1, 0.3, 0.5, 0.99):
-        assert binary_entropy(d) == pytest.approx(entropy_in_numpy(d), rel=1e-12)
-
-
-@equation("6.3")
-def bound(data):
-    expected = (1000 * entropy_in_numpy(0.05) + 32 * 50) / 8
+        assert binary_entropy(d) == pytest.approx(stats.entropy([d, 1 - d], base=2), rel=1e-12)
+    expected = (1000 * stats.entropy([0.05, 0.95], base=2) + 32 * 50) / 8
     assert bytes_bound(1000, 50) == pytest.approx(expected, rel=1e-12)
 
 
@@ -346,12 +289,7 @@ def sparsity(data):
 def sparse_product(data):
     layer = apply_global_pruning(nn.Linear(9, 6), sparsity=0.5)
     x = RNG.normal(size=(3, 9))
-    w, mask = layer.weight_orig.detach().double().numpy(), layer.weight_mask.numpy()
-    b = layer.bias.detach().double().numpy()
-    expected = [
-        [b[i] + sum(w[i, j] * row[j] for j in range(9) if mask[i, j]) for i in range(6)]
-        for row in x
-    ]
+    expected = x @ (array(layer.weight_orig) * array(layer.weight_mask)).T + array(layer.bias)
     y = CSRLinear(layer)(torch.tensor(x, dtype=torch.float32))
     np.testing.assert_allclose(y.numpy(), expected, rtol=1e-4, atol=1e-5)
 
@@ -369,22 +307,19 @@ def schedules(data):
 @equation("9.1")
 def recalibrated_statistics(data):
     x = RNG.normal(loc=3, scale=2, size=(24, 5))
-    layer = nn.BatchNorm1d(5)
-    recalibrate_bn(layer, torch.tensor(x, dtype=torch.float32), batch_size=8)
-    batches = [x[0:8], x[8:16], x[16:24]]
-    mean = sum(batch.sum(axis=0) / 8 for batch in batches) / 3
-    variance = sum(((b - b.sum(axis=0) / 8) ** 2).sum(axis=0) / 7 for b in batches) / 3
-    np.testing.assert_allclose(layer.running_mean.numpy(), mean, rtol=1e-5)
-    np.testing.assert_allclose(layer.running_var.numpy(), variance, rtol=1e-5)
+    layer = nn.BatchNorm1d(5).double()
+    recalibrate_bn(layer, torch.tensor(x), batch_size=8)
+    batches = x.reshape(3, 8, 5)
+    np.testing.assert_allclose(layer.running_mean, batches.mean(axis=1).mean(axis=0))
+    np.testing.assert_allclose(layer.running_var, batches.var(axis=1, ddof=1).mean(axis=0))
 
 
 @equation("10.1")
 def norms_of_filters(data):
     w = RNG.normal(size=(5, 3, 2, 2)).astype(np.float32)
-    rows = w.astype(np.float64).reshape(5, 12)
     for criterion, p in (("l1", 1), ("l2", 2)):
-        expected = [sum(abs(weight) ** p for weight in row) ** (1 / p) for row in rows]
-        norms = filter_norms(torch.tensor(w), criterion).numpy()
+        expected = np.linalg.norm(w.astype(np.float64).reshape(5, 12), ord=p, axis=1)
+        norms = filter_norms(torch.tensor(w), criterion)
         np.testing.assert_allclose(norms, expected, rtol=1e-12)
 
 
@@ -392,11 +327,10 @@ def norms_of_filters(data):
 def penalties(data):
     model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Linear(9, 6)).double()
     apply_global_pruning(model, sparsity=0.4, exclude="0")
-    w = [*model[0].weight.detach().numpy().flat]
-    w += [*(model[2].weight_orig.detach().numpy() * model[2].weight_mask.numpy()).flat]
-    r1, r2 = sum(abs(weight) for weight in w), sum(weight**2 for weight in w) / 2
-    assert weight_penalty(model, "l1").item() == pytest.approx(r1, rel=1e-12)
-    assert weight_penalty(model, "l2").item() == pytest.approx(r2, rel=1e-12)
+    masked = array(model[2].weight_orig) * array(model[2].weight_mask)
+    w = np.concatenate([array(model[0].weight).ravel(), masked.ravel()])
+    assert weight_penalty(model, "l1").item() == pytest.approx(np.abs(w).sum(), rel=1e-12)
+    assert weight_penalty(model, "l2").item() == pytest.approx((w**2).sum() / 2, rel=1e-12)
 
 
 @equation("11.1")
@@ -418,43 +352,24 @@ def first_lowest_validation_loss(data):
 
 @equation("11.3")
 def gradient_of_a_masked_network(data):
-    model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 4)).double()
-    for _ in range(6):
-        prune_round(model, {"0": 0.2, "2": 0.1})
-    x, y = RNG.normal(size=(7, 5)), RNG.integers(0, 4, size=7)
-    network = MaskedMLP(model)
-    split = network.reduced(Split(torch.tensor(x), torch.tensor(y)))
-    network.differentiate(split.x, torch.eye(4).double()[split.y])
-
-    def loss(parameters: np.ndarray) -> float:
-        sizes = [t.numel() for t in network.weights + network.biases]
-        w1, w2, b1, b2 = np.split(parameters, np.cumsum(sizes)[:-1])
-        m1, m2 = (mask.numpy() for mask in network.masks)
-        hidden = np.maximum(split.x.numpy() @ (w1.reshape(m1.shape) * m1).T + b1, 0)
-        return cross_entropy_in_numpy(hidden @ (w2.reshape(m2.shape) * m2).T + b2, y)
-
-    at = network.parameters.numpy().copy()
-    steps = 1e-6 * np.eye(len(at))
-    slopes = [(loss(at + step) - loss(at - step)) / 2e-6 for step in steps]
-    np.testing.assert_allclose(network.parameters.grad.numpy(), slopes, atol=1e-8)
+    test_lottery.test_gradient_is_that_of_autograd(data, rounds=10)
 
 
 @equation("11.4")
 def scores_of_supermasks(data):
     before, after = RNG.normal(size=(2, 6, 9))
     scores = {
-        "large final": [abs(after[i]) for i in np.ndindex(6, 9)],
-        "large final, same sign": [
-            after[i] if before[i] > 0 else -after[i] for i in np.ndindex(6, 9)
-        ],
-        "magnitude increase": [abs(after[i]) - abs(before[i]) for i in np.ndindex(6, 9)],
+        "large final": np.abs(after),
+        "large final, same sign": after * np.sign(before),
+        "magnitude increase": np.abs(after) - np.abs(before),
     }
     states = [{"a.weight": torch.tensor(w)} for w in (before, after)]
     for criterion, values in scores.items():
         for count in (0, 1, 20, 54):
-            highest = sorted(range(54), key=lambda i: values[i])[54 - count :]
-            mask = supermask(*states, {"a": count}, criterion)["a"].flatten()
-            assert set(mask.nonzero().flatten().tolist()) == set(highest)
+            highest = np.argsort(values, axis=None)[54 - count :]
+            mask = supermask(*states, {"a": count}, criterion)["a"]
+            assert mask.shape == (6, 9)
+            assert set(mask.flatten().nonzero().flatten().tolist()) == set(highest)
 
 
 def documented_numbers() -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ import base64
 import html
 import io
 import re
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,6 +29,9 @@ from prunelab.lab.results import save_results
 
 INK, FAINT = style.THEMES["light"].ink, style.THEMES["light"].faint
 RESULTS = ROOT / "data" / "results"
+
+
+TENS = ["100 %", "50 %", "20 %", "10 %"]
 
 
 def tidy(names: str, cells: dict[tuple, list[float]]) -> pd.DataFrame:
@@ -57,6 +61,34 @@ def named(artists) -> dict:
     return {a.get_label(): a for a in artists if not str(a.get_label()).startswith("_")}
 
 
+def texts(artists) -> list[str]:
+    return [text.get_text() for text in artists]
+
+
+PROPERTIES = {
+    "title": lambda ax: ax.get_title(loc="left"),
+    "xlabel": lambda ax: ax.get_xlabel(),
+    "xscale": lambda ax: ax.get_xscale(),
+    "yscale": lambda ax: ax.get_yscale(),
+    "xinverted": lambda ax: ax.xaxis_inverted(),
+    "yinverted": lambda ax: ax.yaxis_inverted(),
+    "xticks": lambda ax: ticks(ax.xaxis),
+    "xnames": lambda ax: texts(ax.get_xticklabels()),
+    "ynames": lambda ax: texts(ax.get_yticklabels()),
+    "half": lambda ax: ax.yaxis.get_major_formatter()(0.5),
+    "dashed": lambda ax: [li.get_ydata() for li in ax.lines if li.get_linestyle() == "--"],
+}
+
+
+def check_axes(ax, **expected) -> None:
+    assert {name: PROPERTIES[name](ax) for name in expected} == expected
+
+
+def check_density_axis(ax, xticks: list[str], **expected) -> None:
+    """Logarithmic, dense on the left."""
+    check_axes(ax, xscale="log", xinverted=True, xticks=xticks, **expected)
+
+
 def bands(ax) -> dict[str, dict[float, tuple[float, float]]]:
     """By color: the lower and the upper edge of a band at every x."""
     found = {}
@@ -68,14 +100,11 @@ def bands(ax) -> dict[str, dict[float, tuple[float, float]]]:
     return found
 
 
-def segments(ax, color: str) -> list:
+def segments(ax, color: str) -> np.ndarray:
     """The ends of all straight bars of a color."""
-    return [
-        segment.tolist()
-        for bars in ax.collections
-        if isinstance(bars, LineCollection) and to_hex(bars.get_color()[0]) == color.lower()
-        for segment in bars.get_segments()
-    ]
+    bars = [bars for bars in ax.collections if isinstance(bars, LineCollection)]
+    own = [bars.get_segments() for bars in bars if to_hex(bars.get_color()[0]) == color.lower()]
+    return np.array([ends for ends in chain.from_iterable(own) if len(ends)])
 
 
 def words(ax) -> dict[str, tuple[float, float, str]]:
@@ -90,8 +119,8 @@ def ticks(axis) -> list[str]:
     return [axis.get_major_formatter()(value) for value in axis.get_majorticklocs()]
 
 
-def check_lines(ax, expected: dict[str, dict]) -> None:
-    """Lines and bands: by name, by x in the order of drawing, (mean, low, high)."""
+def check_lines(ax, expected: dict[str, dict], legend=None) -> None:
+    """Lines, bands and legend: by name, by x in the order of drawing, (mean, low, high)."""
     drawn = {name: line for name, line in named(ax.lines).items() if len(line.get_xdata())}
     assert list(drawn) == list(expected)
     filled = bands(ax)
@@ -102,12 +131,12 @@ def check_lines(ax, expected: dict[str, dict]) -> None:
         edges = np.array([band[x] for x in sorted(band)])
         assert edges == pytest.approx(np.array([points[x][1:] for x in sorted(points)]))
     assert len({line_color(line) for line in drawn.values()}) == len(drawn)
+    check_legend(legend or ax.get_legend(), named(ax.lines))
 
 
 def check_legend(legend, drawn: dict) -> None:
     """Every name stands beside the color it is drawn in."""
-    texts = [text.get_text() for text in legend.get_texts()]
-    handles = zip(texts, legend.legend_handles, strict=True)
+    handles = zip(texts(legend.get_texts()), legend.legend_handles, strict=True)
     colors = {name: line_color(handle) for name, handle in handles}
     assert colors == {name: line_color(artist) for name, artist in drawn.items()}
 
@@ -131,52 +160,33 @@ def bar_middles(ax) -> dict[float, float]:
     return {bar.get_x() + bar.get_width() / 2: bar.get_height() for bar in ax.patches}
 
 
-def labels(axis) -> list[str]:
-    return [text.get_text() for text in axis.get_ticklabels()]
-
-
 def values_of(histogram) -> np.ndarray:
     """The middle of its bin for every value a histogram has counted."""
     counts, edges, _ = histogram.get_data()
     return np.repeat((edges[:-1] + edges[1:]) / 2, counts.astype(int))
 
 
-def dashed(ax) -> list:
-    return [line.get_ydata() for line in ax.lines if line.get_linestyle() == "--"]
-
-
-# Learning
-
-
 def test_images_show_the_first_of_every_class():
     y = torch.tensor([9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 1])
     x = torch.arange(12.0).reshape(-1, 1, 1, 1) * torch.ones(1, 1, 2, 2)
-    classes = tuple("abcdefghij")
-    picture = figures.images(SimpleNamespace(x=x, y=y), classes)
-    shown = {ax.get_title(loc="center"): ax.images[0].get_array() for ax in picture.figure.axes}
-    assert list(shown) == list(classes)
-    for label, name in enumerate(classes):
-        assert np.unique(shown[name]).tolist() == [9 - label]
+    picture = figures.images(SimpleNamespace(x=x, y=y), tuple("abcdefghij"))
+    shown = [(ax.get_title(loc="center"), ax.images[0].get_array()) for ax in picture.figure.axes]
+    assert "".join(name for name, _ in shown) == "abcdefghij"
+    assert [np.unique(image).tolist() for _, image in shown] == [[9 - i] for i in range(10)]
 
 
 def test_training_curves():
-    history = pd.DataFrame(
-        {
-            "split": ["train", "valid"] * 2,
-            "step": [0, 0, 50, 50],
-            "loss": [2.3, 2.4, 0.5, 0.7],
-            "accuracy": [0.1, 0.12, 0.85, 0.8],
-        }
-    )
-    picture = figures.training_curves(history)
-    for ax, column in zip(picture.figure.axes, ("loss", "accuracy"), strict=True):
-        assert ax.get_title(loc="left").lower() == column
+    columns = ["split", "step", "loss", "accuracy"]
+    rows = [("train", 0, 2.3, 0.1), ("valid", 0, 2.4, 0.12)]
+    rows += [("train", 50, 0.5, 0.85), ("valid", 50, 0.7, 0.8)]
+    picture = figures.training_curves(pd.DataFrame(rows, columns=columns))
+    for i, ax in enumerate(picture.figure.axes, start=2):
+        assert ax.get_title(loc="left").lower() == columns[i]
         for line, split in zip(ax.lines, ("train", "valid"), strict=True):
-            rows = history[history["split"] == split]
-            assert line.get_xydata().tolist() == rows[["step", column]].to_numpy().tolist()
-            end = (50, rows[column].iloc[-1], to_hex(line.get_color()))
-            assert words(ax)[split] == end
-    assert ax.yaxis.get_major_formatter()(0.5) == "50 %"
+            points = [[row[1], row[i]] for row in rows if row[0] == split]
+            assert line.get_xydata().tolist() == points
+            assert words(ax)[split] == (*points[-1], to_hex(line.get_color()))
+    check_axes(ax, half="50 %")
     assert "over 50 training steps; the last valid accuracy is 80.0%" in picture.caption
 
 
@@ -186,42 +196,30 @@ def test_class_probabilities_are_heights():
     (ax,) = picture.figure.axes
     assert bar_middles(ax) == {0: 0.2, 1: 0.7, 2: 0.1}
     assert ax.get_ylim()[0] == 0
-    assert labels(ax.xaxis) == ["bag", "boot", "coat"]
-    assert {name: place[:2] for name, place in words(ax).items()} == {
-        "20.0%": (0, 0.2),
-        "70.0%": (1, 0.7),
-        "10.0%": (2, 0.1),
-    }
+    check_axes(ax, xnames=["bag", "boot", "coat"])
+    places = {name: place[:2] for name, place in words(ax).items()}
+    assert places == {"20.0%": (0, 0.2), "70.0%": (1, 0.7), "10.0%": (2, 0.1)}
     assert "led by boot 70.0% and bag 20.0%" in picture.caption
-
-
-# Pruning
 
 
 def test_bars_of_density_stand_at_their_layer_in_the_color_of_their_rule():
     density = {("fc1", "a"): 0.05, ("fc2", "a"): 0.3, ("fc2", "b"): 0.2, ("fc1", "b"): 0.1}
-    kept = {("fc1", "a"): 5000, ("fc2", "a"): 300, ("fc2", "b"): 200, ("fc1", "b"): 10_000}
-    table = pd.DataFrame(
-        {"layer": layer, "rule": rule, "sparsity": 1 - share, "kept": kept[layer, rule]}
-        for (layer, rule), share in density.items()
-    )
+    rows = [(*place, 1 - share, 1000 + i) for i, (place, share) in enumerate(density.items())]
+    table = pd.DataFrame(rows, columns=["layer", "rule", "sparsity", "kept"])
     picture = figures.kept_by_layer(table)
     (ax,) = picture.figure.axes
-    assert ax.yaxis_inverted()
-    layers = labels(ax.yaxis)
-    assert layers == ["fc1", "fc2"]
-    colors = dict(zip("ab", style.COLORS, strict=False))
+    xticks = ["0 %", "25 %", "50 %", "75 %", "100 %"]
+    check_axes(ax, yinverted=True, ynames=["fc1", "fc2"], xticks=xticks)
+    rules = {color.lower(): rule for color, rule in zip(style.COLORS, "ab", strict=False)}
     bars = {}
     for bar in ax.patches:
-        middle = bar.get_y() + bar.get_height() / 2
-        (rule,) = [r for r, color in colors.items() if to_hex(color) == to_hex(bar.get_facecolor())]
-        place = layers[round(middle)], rule
+        middle, rule = bar.get_y() + bar.get_height() / 2, rules[line_color(bar)]
+        place = ("fc1", "fc2")[round(middle)], rule
         bars[place] = bar.get_width()
-        text = f"{rule}: {density[place]:.1%}, {kept[place]:,} weights"
+        text = f"{rule}: {density[place]:.1%}, {1000 + list(density).index(place):,} weights"
         assert words(ax)[text][:2] == pytest.approx((density[place], middle))
     assert bars == pytest.approx(density)
     assert ax.get_xlim()[0] == 0
-    assert ticks(ax.xaxis) == ["0 %", "25 %", "50 %", "75 %", "100 %"]
     assert "2 layers under a, b; the emptiest is fc1 under a, 5.0% kept" in picture.caption
 
 
@@ -230,18 +228,15 @@ def test_mask_and_histogram_tell_kept_from_pruned():
     mask = torch.tensor([[True, False, False, True], [False, False, True, True]])
     picture = figures.mask_and_histogram(weights, mask, "fc2")
     left, right = picture.figure.axes
-    assert to_hex(left.images[0].to_rgba(True)) == style.COLORS[0].lower()
-    assert to_hex(left.images[0].to_rgba(False)) == FAINT
     assert left.images[0].get_array().tolist() == mask.tolist()
     drawn = named(right.patches)
-    for name, chosen in (("kept", mask), ("pruned", ~mask)):
+    blue = style.COLORS[0].lower()
+    for name, chosen, color in (("kept", mask, blue), ("pruned", ~mask, FAINT)):
         values = sorted(weights[chosen].tolist())
         assert values_of(drawn[name]) == pytest.approx(values, abs=1 / 80 + 1e-6)
-    assert line_color(drawn["kept"]) == style.COLORS[0].lower()
-    assert line_color(drawn["pruned"]) == FAINT
+        assert line_color(drawn[name]) == to_hex(left.images[0].to_rgba(name == "kept")) == color
     check_legend(right.get_legend(), drawn)
-    assert right.get_yscale() == "symlog"
-    assert right.get_title(loc="left") == "50.0% of the weights are kept"
+    check_axes(right, yscale="symlog", title="50.0% of the weights are kept")
     assert "mask of fc2: 50.0% of its weights are kept" in picture.caption
 
 
@@ -271,20 +266,9 @@ def test_accuracy_against_density():
     picture = figures.accuracy_against_density(tidy("rule sparsity accuracy", ONE_SHOT), "A title.")
     (ax,) = picture.figure.axes
     check_lines(ax, intervals_of(ONE_SHOT, lambda sparsity: 1 - sparsity))
-    check_legend(ax.get_legend(), named(ax.lines))
-    check_density_axis(ax, ["100 %", "50 %", "20 %", "10 %"])
-    assert ax.yaxis.get_major_formatter()(0.5) == "50 %"
-    assert ax.get_title(loc="left") == "A title."
+    check_density_axis(ax, TENS, half="50 %", title="A title.")
     assert "At 50 % kept: LAMP 84%; random 28%." in picture.caption
     assert "over 3 seeds" in picture.caption
-
-
-def check_density_axis(ax, expected: list[str]) -> None:
-    """Logarithmic, dense on the left."""
-    assert ax.get_xscale() == "log"
-    left, right = ax.get_xlim()
-    assert left > right
-    assert ticks(ax.xaxis) == expected
 
 
 def test_zeros_while_training():
@@ -297,23 +281,14 @@ def test_zeros_while_training():
     picture = figures.zeros_while_training(tidy("order steps sparsity", cells))
     (ax,) = picture.figure.axes
     check_lines(ax, intervals_of(cells))
-    check_legend(ax.get_legend(), named(ax.lines))
-    assert ax.get_xscale() == "symlog"
-    assert ticks(ax.xaxis) == ["0", "10"]
-    assert not ax.xaxis_inverted()
-
-
-# Bytes and speed
+    check_axes(ax, xscale="symlog", xticks=["0", "10"], xinverted=False)
 
 
 def test_bytes_against_density():
     sizes = {"dense": (8000, 8000), "CSR": (9000, 2000), "gzip": (7000, 1500)}
     sizes["entropy bound"] = (6000, 1000)
-    table = pd.DataFrame(
-        {"format": name, "sparsity": sparsity, "bytes": size}
-        for name, both in sizes.items()
-        for sparsity, size in zip((0.0, 0.9), both, strict=True)
-    )
+    rows = [(n, *at) for n, both in sizes.items() for at in zip((0.0, 0.9), both, strict=True)]
+    table = pd.DataFrame(rows, columns=["format", "sparsity", "bytes"])
     picture = figures.bytes_against_density(table)
     (ax,) = picture.figure.axes
     drawn = named(ax.lines)
@@ -323,8 +298,7 @@ def test_bytes_against_density():
         assert drawn[name].get_ydata() == pytest.approx(np.array(both) / 1000)
         assert (drawn[name].get_linestyle() == "--") == (name == "entropy bound")
     check_legend(ax.get_legend(), drawn)
-    check_density_axis(ax, ["100 %", "50 %", "20 %", "10 %"])
-    assert ax.get_yscale() == "log"
+    check_density_axis(ax, TENS, yscale="log")
     assert "the smallest is gzip, next to the entropy bound" in picture.caption
 
 
@@ -332,17 +306,12 @@ def test_bytes_by_format_are_widths():
     table = pd.DataFrame({"format": ["dense", "entropy bound"], "bytes": [1_065_000, 80_000]})
     picture = figures.bytes_by_format(table, 0.9)
     (ax,) = picture.figure.axes
-    bars = [
-        (round(b.get_y() + b.get_height() / 2), b.get_width(), line_color(b)) for b in ax.patches
-    ]
+    bars = [(b.get_y() + b.get_height() / 2, b.get_width(), line_color(b)) for b in ax.patches]
     assert bars == [(0, 1065, style.COLORS[0].lower()), (1, 80, FAINT)]
     assert ax.get_xlim()[0] == 0
-    assert labels(ax.yaxis) == ["dense", "entropy bound"]
-    assert {name: place[:2] for name, place in words(ax).items()} == {
-        "1,065 kB": (1065, 0),
-        "80 kB": (80, 1),
-    }
-    assert ax.yaxis_inverted()
+    check_axes(ax, ynames=["dense", "entropy bound"], yinverted=True)
+    places = {name: place[:2] for name, place in words(ax).items()}
+    assert places == {"1,065 kB": (1065, 0), "80 kB": (80, 1)}
     assert picture.caption == "At 90% sparsity: dense 1,065 kB, entropy bound 80 kB"
 
 
@@ -354,20 +323,14 @@ def test_speed_against_density():
         for sparsity in (0.5, 0.98)
     }
     picture = figures.speed_against_density(tidy("batch format sparsity speedup", cells))
+    first = picture.figure.axes[0]
     for ax, batch in zip(picture.figure.axes, (1, 3), strict=True):
         here = {key[1:]: values for key, values in cells.items() if key[0] == batch}
-        check_lines(ax, intervals_of(here, lambda sparsity: 1 - sparsity))
-        check_legend(picture.figure.axes[0].get_legend(), named(ax.lines))
-        assert ax.get_title(loc="left") == f"batch {batch}"
-        assert dashed(ax) == [[1, 1]]
-        check_density_axis(ax, ["100 %", "50 %", "20 %", "10 %", "5 %", "2 %"])
-        assert ax.get_yscale() == "log"
-        assert ax.yaxis.get_major_formatter()(0.5) == "0.5×"
+        check_lines(ax, intervals_of(here, lambda sparsity: 1 - sparsity), first.get_legend())
+        check_axes(ax, title=f"batch {batch}", yscale="log", half="0.5×", dashed=[[1, 1]])
+        check_density_axis(ax, [*TENS, "5 %", "2 %"])
     assert "at batch 1 and 3, for masked, CSR; the fastest is CSR at batch 3" in picture.caption
     assert "50% kept, 3.5 times dense" in picture.caption
-
-
-# Any table
 
 
 METHODS = {
@@ -381,37 +344,23 @@ METHODS = {
 
 
 def test_intervals_against_in_panels():
-    picture = figures.intervals_against(
-        tidy("network method x_steps accuracy", METHODS),
-        "x_steps",
-        "accuracy",
-        "method",
-        panel="network",
-        scale="symlog",
-        reference=0.9,
-        title="A title.",
-    )
+    table, how = tidy("network method x_steps accuracy", METHODS), {"scale": "symlog"}
+    how |= {"panel": "network", "reference": 0.9, "title": "A title."}
+    picture = figures.intervals_against(table, "x_steps", "accuracy", "method", **how)
     first, second = picture.figure.axes
     points = {key: interval(values) for key, values in METHODS.items()}
     steps = {x: points["net", "fine-tune", x] for x in (0, 10, 100)}
-    check_lines(first, {"fine-tune": steps})
     rewind = {x: points["big net", "rewind", x] for x in (0, 1000)}
     alone = points["big net", "fine-tune", 0]
-    check_lines(second, {"rewind": rewind, "fine-tune": {0: alone}})
+    (legend,) = picture.figure.legends
+    check_lines(first, {"fine-tune": steps}, legend)
+    check_lines(second, {"rewind": rewind, "fine-tune": {0: alone}}, legend)
     (bar,) = segments(second, line_color(named(second.lines)["fine-tune"]))
-    assert bar == [[0, pytest.approx(end)] for end in alone[1:]]  # a band has no width there
-    for ax, name, places in (
-        (first, "net", ["0", "10", "100"]),
-        (second, "big net", ["0", "1000"]),
-    ):
-        check_legend(picture.figure.legends[0], named(first.lines))
-        check_legend(picture.figure.legends[0], named(ax.lines))
-        assert ax.get_title(loc="left") == name
-        assert ticks(ax.xaxis) == places
-        assert (ax.get_xscale(), ax.get_xlabel()) == ("symlog", "x steps")
-        assert dashed(ax) == [[0.9, 0.9]]
+    assert bar == pytest.approx(np.array([(0, end) for end in alone[1:]]))  # no width, no band
+    look = {"xscale": "symlog", "xlabel": "x steps", "dashed": [[0.9, 0.9]], "half": "50 %"}
+    check_axes(first, title="net", xticks=["0", "10", "100"], **look)
+    check_axes(second, title="big net", xticks=["0", "1000"], **look)
     assert first.get_ylabel() == "accuracy"
-    assert first.yaxis.get_major_formatter()(0.5) == "50 %"
     assert picture.figure.get_suptitle() == "A title."
     assert picture.caption == (
         "A title. accuracy against x steps. At the right end: net fine-tune 77.3%, "
@@ -421,20 +370,17 @@ def test_intervals_against_in_panels():
 
 @pytest.mark.parametrize("scale", ["linear", "log", "symlog", "density"])
 def test_intervals_against_on_every_scale(scale):
-    order = [1, 0.5, 0.1] if scale == "density" else [0.1, 0.5, 1]
-    places = ["100 %", "50 %", "20 %", "10 %"] if scale == "density" else ["0.1", "0.5", "1"]
     cells = {("a", 0.5): [3.0, 4.0], ("a", 0.1): [1.0, 1.5], ("a", 1): [5.0, 7.0]}
+    options = {"scale": scale, "percent": False, "title": "T.", "ylabel": "nats"}
     table = tidy("kind share loss", cells)
-    picture = figures.intervals_against(
-        table, "share", "loss", "kind", scale=scale, percent=False, title="T.", ylabel="nats"
-    )
+    picture = figures.intervals_against(table, "share", "loss", "kind", **options)
     (ax,) = picture.figure.axes
+    order = [1, 0.5, 0.1] if scale == "density" else [0.1, 0.5, 1]
     check_lines(ax, {"a": {x: interval(cells["a", x]) for x in order}})
-    check_legend(ax.get_legend(), named(ax.lines))
-    assert ax.get_xscale() == ("log" if scale == "density" else scale)
-    assert ax.xaxis_inverted() == (scale == "density")
-    assert ticks(ax.xaxis) == places
-    assert ax.get_title(loc="left") == "T."
+    if scale == "density":
+        check_density_axis(ax, TENS, title="T.")
+    else:
+        check_axes(ax, xscale=scale, xinverted=False, xticks=["0.1", "0.5", "1"], title="T.")
     end = {"density": "1.25"}.get(scale, "6")
     assert picture.caption.startswith(f"T. nats against share. At the right end: a {end}. Bands")
 
@@ -445,32 +391,24 @@ def test_an_unknown_scale_is_an_error():
 
 
 def test_differences():
-    table = pd.DataFrame(
-        [
-            ("net", "ours", 1.0, -0.5, 2.25),
-            ("net", "paper", -2.0, -3.0, -0.75),
-            ("big net", "ours", 0.5, 0.25, 1.0),
-        ],
-        columns=["setting", "source", "mean", "low", "high"],
-    )
+    rows = [("net", "ours", 1.0, -0.5, 2.25), ("net", "paper", -2.0, -3.0, -0.75)]
+    rows += [("big net", "ours", 0.5, 0.25, 1.0)]
+    table = pd.DataFrame(rows, columns=["setting", "source", "mean", "low", "high"])
     picture = figures.differences(table, "A − B", "points")
     (ax,) = picture.figure.axes
     ink, *lines = [line for line in ax.lines if len(line.get_xdata())]
     assert (ink.get_xdata(), ink.get_color()) == ([0, 0], INK)
     key = named(ax.lines)
-    check_legend(ax.get_legend(), key)
-    for y, row in enumerate(table.itertuples()):
-        bar, dot = lines[2 * y : 2 * y + 2]
-        color = line_color(key[row.source])
-        assert bar.get_xydata().tolist() == [[row.low, y], [row.high, y]]
-        assert dot.get_xydata().tolist() == [[row.mean, y]]
-        assert line_color(bar) == line_color(dot) == color
-        assert dot.get_marker() == key[row.source].get_marker()
-        assert words(ax)[f"{row.mean:+.2f}"][::2] == (row.high, color)
     assert list(key) == ["ours", "paper"]
-    assert labels(ax.yaxis) == list(table["setting"])
-    assert ax.yaxis_inverted()
-    assert ax.get_xlabel() == "points"
+    check_legend(ax.get_legend(), key)
+    for y, (_, source, mean, low, high) in enumerate(rows):
+        bar, dot = lines[2 * y : 2 * y + 2]
+        assert bar.get_xydata().tolist() == [[low, y], [high, y]]
+        assert dot.get_xydata().tolist() == [[mean, y]]
+        assert line_color(bar) == line_color(dot) == line_color(key[source])
+        assert dot.get_marker() == key[source].get_marker()
+        assert words(ax)[f"{mean:+.2f}"][::2] == (high, line_color(dot))
+    check_axes(ax, ynames=["net", "net", "big net"], yinverted=True, xlabel="points")
     assert "net +1.00 [-0.50, +2.25]; net -2.00 [-3.00, -0.75]; big net +0.50" in picture.caption
 
 
@@ -479,34 +417,30 @@ def test_scatter():
     rows += [("two", "no", 0.6, 0.05), ("two", "yes", 0.4, 0.2)]
     table = pd.DataFrame(rows, columns=["layer", "kept", "old", "new"])
     picture = figures.scatter(table, "old", "new", "kept", title="A title.", panel="layer")
-    for ax, layer, ends in zip(picture.figure.axes, ("one", "two"), (0.9, 0.6), strict=True):
+    first = picture.figure.axes[0]
+    ends = (0.1, 0.9), (0.05, 0.6)
+    for ax, layer, (low, high) in zip(picture.figure.axes, ("one", "two"), ends, strict=True):
         drawn = named(ax.collections)
         assert list(drawn) == ["yes", "no"]
         for kind, dots in drawn.items():
             points = [[r[2], r[3]] for r in rows if r[:2] == (layer, kind)]
             assert dots.get_offsets().tolist() == points
-        check_legend(picture.figure.axes[0].get_legend(), drawn)
+        check_legend(first.get_legend(), drawn)
         (diagonal,) = ax.lines
-        assert diagonal.get_xy2() == (ends, ends)
-        assert diagonal.get_xy1() == ((0.1, 0.1) if layer == "one" else (0.05, 0.05))
-        assert (ax.get_title(loc="left"), ax.get_xlabel()) == (layer, "old")
-    assert picture.figure.axes[0].get_ylabel() == "new"
+        assert (diagonal.get_xy1(), diagonal.get_xy2()) == ((low, low), (high, high))
+        check_axes(ax, title=layer, xlabel="old")
+    assert first.get_ylabel() == "new"
     assert picture.caption == "A title. new against old, with the diagonal: 3 yes, 2 no."
 
 
-# Surgery
-
-
 CHANNELS = pd.DataFrame(
-    [
-        ("conv1", "reads", 0, 9, 0),
-        ("conv1", "writes", 0, 4, 1),
-        ("conv1", "writes", 1, 5, 1),
-        ("conv2", "reads", 0, 4, 1),
-        ("conv2", "reads", 1, 5, 1),
-        ("conv2", "writes", 0, 7, 2),
-    ],
-    columns=["layer", "role", "channel", "unit", "group"],
+    {
+        "layer": ["conv1"] * 3 + ["conv2"] * 3,
+        "role": ["reads", "writes", "writes", "reads", "reads", "writes"],
+        "channel": [0, 0, 1, 0, 1, 0],
+        "unit": [9, 4, 5, 4, 5, 7],
+        "group": [0, 1, 1, 1, 1, 2],
+    }
 )
 
 
@@ -514,89 +448,68 @@ CHANNELS = pd.DataFrame(
 def test_channel_map(lit):
     picture = figures.channel_map(CHANNELS.sample(frac=1, random_state=1).sort_index(), lit, "T.")
     (ax,) = picture.figure.axes
-    layer_axes = labels(ax.yaxis)
-    assert layer_axes == ["conv1 reads", "conv1 writes", "conv2 reads", "conv2 writes"]
-    assert ax.yaxis_inverted()
-    names = {9: "·", 4: "a1", 5: "a2", 7: "b1"}
+    layer_axes = ["conv1 reads", "conv1 writes", "conv2 reads", "conv2 writes"]
+    check_axes(ax, ynames=layer_axes, yinverted=True)
     cells = {(p.get_x(), p.get_y()): p for p in ax.patches if isinstance(p, Rectangle)}
-    texts = {(t.get_position()[0], int(t.get_position()[1])): t for t in ax.texts}
-    assert len(cells) == len(texts) == len(CHANNELS)
+    writing = {(t.get_position()[0], int(t.get_position()[1])): t for t in ax.texts}
+    assert len(cells) == len(writing) == len(CHANNELS)
     for row in CHANNELS.itertuples():
         y = layer_axes.index(f"{row.layer} {row.role}")
-        cell, text = cells[row.channel + 0.05, y + 0.1], texts[row.channel + 0.5, y]
+        cell, text = cells[row.channel + 0.05, y + 0.1], writing[row.channel + 0.5, y]
         color = style.COLORS[row.group - 1].lower() if row.group else "#9a9a9a"
         assert to_hex(cell.get_facecolor()) == color
-        assert text.get_text() == names[row.unit]
+        assert text.get_text() == {9: "·", 4: "a1", 5: "a2", 7: "b1"}[row.unit]
         is_lit = lit is None or row.unit == lit
         assert (cell.get_alpha() > 0.3) == (text.get_alpha() == 1) == is_lit
     seen = "unit a2 is lit: conv1 writes, conv2 reads" if lit else "2 groups of 2, 1 units"
     assert picture.caption == f"T. The channels of 4 layer axes; {seen}."
 
 
+def geometric(*values):
+    return tuple(np.exp(interval(np.log(values))))
+
+
 def test_zoo():
     left = {("slow", 0): (0.5, 0.8), ("slow", 1): (0.6, 0.9)}
     left |= {("fast", 0): (0.2, 0.25), ("fast", 1): (0.3, 0.2)}
     rows = [
-        {
-            "tool": tool,
-            "model": model,
-            "seed": seed,
-            "works": tool == "prunelab" or model == "slow",
-            "problem": "cut: KeyError: 3",
-            "macs_before": 10.0,
-            "macs_after": 10 * macs,
-            "latency_before": 2.0,
-            "latency_after": 2 * latency,
-            "seconds": (1 + seed) * seconds,
-        }
-        for tool, seconds in (("prunelab", 0.5), ("torch-pruning", 2.0))
+        (tool, model, seed, model in works, "cut: KeyError: 3", 10.0, 10 * macs, 2.0, 2 * latency)
+        for tool, works in (("prunelab", ("slow", "fast")), ("torch-pruning", ("slow",)))
         for (model, seed), (macs, latency) in left.items()
     ]
-    picture = figures.zoo(pd.DataFrame(rows))
+    columns = "tool model seed works problem macs_before macs_after latency_before latency_after"
+    table = pd.DataFrame(rows, columns=columns.split())
+    picture = figures.zoo(table.assign(seconds=[0.5, 1.0, 0.5, 1.0, 2.0, 4.0, 2.0, 4.0]))
     shares, times = picture.figure.axes
-    assert labels(shares.yaxis) == ["fast", "slow"]
-    assert shares.yaxis_inverted()
-
-    def geometric(values):
-        return tuple(np.exp(interval(np.log(values))))
-
-    macs = {"fast": geometric([0.2, 0.3]), "slow": geometric([0.5, 0.6])}
-    latency = {"fast": geometric([0.25, 0.2]), "slow": geometric([0.8, 0.9])}
-    seconds = [geometric([0.5, 1])] * 2, [(np.nan,) * 3, geometric([2, 4])]
-    expected = [
-        (shares, {"operations": list(macs.values()), "time": list(latency.values())}),
-        (times, dict(zip(("prunelab", "torch-pruning"), seconds, strict=True))),
-    ]
-    for ax, series in expected:
+    macs = {"operations": [geometric(0.2, 0.3), geometric(0.5, 0.6)]}
+    latency = {"time": [geometric(0.25, 0.2), geometric(0.8, 0.9)]}
+    seconds = {"prunelab": [geometric(0.5, 1)] * 2}
+    seconds |= {"torch-pruning": [(np.nan,) * 3, geometric(2, 4)]}
+    for ax, series in ((shares, macs | latency), (times, seconds)):
         drawn = named(ax.lines)
         check_legend(ax.get_legend(), drawn)
         assert list(drawn) == list(series)
-        assert ax.get_xscale() == "log"
         for name, values in series.items():
             x = [mean for mean, _, _ in values]
             assert drawn[name].get_xdata() == pytest.approx(x, nan_ok=True)
             assert list(drawn[name].get_ydata()) == [0, 1]
             bars = [[[low, y], [high, y]] for y, (_, low, high) in enumerate(values) if low > 0]
-            found = [bar for bar in segments(ax, line_color(drawn[name])) if bar]
-            assert np.array(found) == pytest.approx(np.array(bars))
-    ends = [[[macs[m][0], y], [latency[m][0], y]] for y, m in enumerate(macs)]
-    assert np.array(segments(shares, FAINT)) == pytest.approx(np.array(ends))
-    factors = {f"{1 / latency[model][0]:.1f}×": y for y, model in enumerate(latency)}
+            assert segments(ax, line_color(drawn[name])) == pytest.approx(np.array(bars))
+    both = [*zip(macs["operations"], latency["time"], strict=True)]
+    ends = [[[m[0], y], [t[0], y]] for y, (m, t) in enumerate(both)]
+    assert segments(shares, FAINT) == pytest.approx(np.array(ends))
+    factors = {f"{1 / t[0]:.1f}×": y for y, (_, t) in enumerate(both)}
     assert {name: place[1] for name, place in words(shares).items()} == factors
-    assert words(times)["✗ cut: KeyError"][1:] == (
-        0,
-        line_color(named(times.lines)["torch-pruning"]),
-    )
-    assert ticks(shares.xaxis) == ["10 %", "20 %", "30 %", "50 %", "100 %"]
-    assert ticks(times.xaxis) == ["0.05 s", "0.2 s", "1 s", "5 s", "20 s"]
-    assert (
-        "24% to 55% of the operations, and 22% (fast) to 85% (slow) of the time" in picture.caption
-    )
-    assert "torch-pruning fails on fast. Bars are 95 % intervals over 2 seeds" in picture.caption
+    assert words(times)["✗ cut: KeyError"][1:] == (0, line_color(drawn["torch-pruning"]))
+    xticks = ["10 %", "20 %", "30 %", "50 %", "100 %"]
+    check_axes(shares, ynames=["fast", "slow"], yinverted=True, xscale="log", xticks=xticks)
+    check_axes(times, xscale="log", xticks=["0.05 s", "0.2 s", "1 s", "5 s", "20 s"])
+    for part in (
+        "24% to 55% of the operations, and 22% (fast) to 85% (slow) of the time",
+        "torch-pruning fails on fast. Bars are 95 % intervals over 2 seeds",
+    ):
+        assert part in picture.caption
     assert "prunelab fails" not in picture.caption
-
-
-# Lottery tickets
 
 
 def tickets() -> pd.DataFrame:
@@ -604,12 +517,11 @@ def tickets() -> pd.DataFrame:
     cells = {}
     for k, (kind, rounds) in enumerate({"ticket": (0, 3, 7), "random reinit": (3, 7)}.items()):
         for round_ in rounds:
-            for m, moment in enumerate(("early stop", "end", "curve")):
-                for iteration in (
-                    (1000, 2000) if moment == "curve" else (100 * (round_ + 2 * k + 1),)
-                ):
-                    level = 0.8 - 0.1 * k - 0.02 * round_ - 0.01 * m + iteration / 1e5
-                    cells[kind, round_, moment, iteration] = [level, level + 0.05, level + 0.01]
+            stop = 100 * (round_ + 2 * k + 1)
+            moments = [("early stop", stop), ("end", stop), ("curve", 1000), ("curve", 2000)]
+            for m, (moment, iteration) in enumerate(moments):
+                level = 0.8 - 0.1 * k - 0.02 * round_ - 0.01 * min(m, 2) + iteration / 1e5
+                cells[kind, round_, moment, iteration] = [level, level + 0.05, level + 0.01]
     table = tidy("kind round moment iteration test_accuracy", cells)
     table["iteration"] += 10 * table["seed"] * (table["moment"] == "early stop")
     table["train_accuracy"] = table["test_accuracy"] + 0.1
@@ -624,6 +536,11 @@ def spans(table: pd.DataFrame, x: str, y: str) -> dict:
 KINDS = ("ticket", "random reinit")
 
 
+def of_kind(table: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Its rows, and those of the dense network."""
+    return table[(table["kind"] == kind) | (table["round"] == 0)]
+
+
 def test_tickets_against_density():
     table = tickets()
     measures = {
@@ -636,17 +553,10 @@ def test_tickets_against_density():
     panels = picture.figure.axes
     for ax, (moment, column, title) in zip(panels, measures.values(), strict=True):
         here = table[table["moment"] == moment]
-        check_lines(
-            ax,
-            {
-                kind: spans(here[(here["kind"] == kind) | (here["round"] == 0)], "density", column)
-                for kind in KINDS
-            },
-        )
-        check_legend(panels[0].get_legend(), named(ax.lines))
-        check_density_axis(ax, ["100 %", "50 %"])
-        assert ax.get_title(loc="left") == title
-        is_percent = ax.yaxis.get_major_formatter()(0.5, 0) == "50 %"
+        expected = {kind: spans(of_kind(here, kind), "density", column) for kind in KINDS}
+        check_lines(ax, expected, panels[0].get_legend())
+        check_density_axis(ax, ["100 %", "50 %"], title=title)
+        is_percent = PROPERTIES["half"](ax) == "50 %"
         assert is_percent == (column != "iteration")
     stops = table[(table["moment"] == "early stop") & (table["round"] == 7)]
     seen = [np.mean(stops.loc[stops["kind"] == kind, "test_accuracy"]) for kind in KINDS]
@@ -657,16 +567,13 @@ def test_tickets_against_density():
 def test_ticket_curves():
     table = tickets()
     picture = figures.ticket_curves(table, "A title.")
-    curves = table[table["moment"] == "curve"]
-    for ax, kind in zip(picture.figure.axes, KINDS, strict=True):
-        here = curves[(curves["kind"] == kind) | (curves["round"] == 0)]
-        expected = {
-            name: spans(here[here["round"] == round_], "iteration", "test_accuracy")
-            for name, round_ in {"100.0%": 0, "51.2%": 3, "21.0%": 7}.items()
-        }
-        check_lines(ax, expected)
-        check_legend(picture.figure.axes[-1].get_legend(), named(ax.lines))
-        assert ax.get_title(loc="left") == kind
+    curves, axes = table[table["moment"] == "curve"], picture.figure.axes
+    for ax, kind in zip(axes, KINDS, strict=True):
+        rounds = dict(list(of_kind(curves, kind).groupby("round")))
+        named_rounds = {"100.0%": rounds[0], "51.2%": rounds[3], "21.0%": rounds[7]}
+        expected = {n: spans(t, "iteration", "test_accuracy") for n, t in named_rounds.items()}
+        check_lines(ax, expected, axes[-1].get_legend())
+        check_axes(ax, title=kind)
     assert "At the end: ticket 100.0% kept 82.0%, ticket 51.2% kept" in picture.caption
 
 
@@ -674,11 +581,7 @@ def test_ticket_race_is_run_at_the_nearest_density_that_has_curves():
     table = tickets()
     picture = figures.ticket_race(table, density=0.45)
     (ax,) = picture.figure.axes
-    runners = {
-        "ticket": ("ticket", 3),
-        "random reinit": ("random reinit", 3),
-        "dense": ("ticket", 0),
-    }
+    runners = {k: (k, 3) for k in KINDS} | {"dense": ("ticket", 0)}
     expected = {}
     stars = [line for line in ax.lines if len(line.get_xdata()) == 1]
     for star, (name, (kind, round_)) in zip(stars, runners.items(), strict=True):
@@ -690,14 +593,10 @@ def test_ticket_race_is_run_at_the_nearest_density_that_has_curves():
         assert line_color(star) == line_color(named(ax.lines)[name])
         assert f"{name} after {mean[0]:,.0f} iterations with {mean[1]:.1%}" in picture.caption
     check_lines(ax, expected)
-    check_legend(ax.get_legend(), named(ax.lines))
-    assert ax.get_title(loc="left") == "51.2% of the weights kept."
+    check_axes(ax, title="51.2% of the weights kept.")
     dense = figures.ticket_race(table, density=1.0)
     assert list(named(dense.figure.axes[0].lines)) == ["dense"]
     assert dense.caption.count("iterations with") == 1
-
-
-# The figures of the recorded studies
 
 
 def record(study: str, **where) -> pd.DataFrame:
@@ -732,27 +631,23 @@ def test_figure_of_the_readme_has_every_rule_by_its_name():
         "random, layerwise": ("random", "layerwise"),
     }
     for name, picture in pictures.items():
-        drawn = lines_of(picture.figure.axes[0])
-        assert set(drawn) == set(rules)
-        for rule, (criterion, scope) in rules.items():
-            network = name.removeprefix("one_shot_")
-            rows = record("one_shot", network=network, criterion=criterion, scope=scope)
-            assert drawn[rule] == mean_of(rows, 1 - rows["sparsity"], "accuracy")
+        rows = record("one_shot", network=name.removeprefix("one_shot_"))
+        rows = rows.assign(density=1 - rows["sparsity"]).groupby(["criterion", "scope"])
+        means = {n: mean_of(rows.get_group(key), "density", "accuracy") for n, key in rules.items()}
+        assert lines_of(picture.figure.axes[0]) == means
 
 
 def test_recorded_speeds_are_dense_time_over_the_formats_time():
-    pictures = pictures_of("latency")
     layers = {"latency_linear": "linear 2048×2048", "latency_lenet300": "lenet300"}
+    pictures = pictures_of("latency")
     assert list(pictures) == list(layers)
     for name, layer in layers.items():
         for ax, batch in zip(pictures[name].figure.axes, (1, 64), strict=True):
             rows = record("latency", layer=layer, batch=batch)
             times = rows.pivot_table(index=["sparsity", "seed"], columns="format", values="median")
-            drawn = lines_of(ax)
-            assert set(drawn) == {"masked", "permanent", "CSR"}
-            for format_, points in drawn.items():
-                speed = (times["dense"] / times[format_]).groupby("sparsity").mean()
-                assert points == pytest.approx({1 - s: v for s, v in speed.items()})
+            speeds = times[["masked", "permanent", "CSR"]].rdiv(times["dense"], axis=0)
+            means = speeds.groupby("sparsity").mean().rename(index=lambda s: 1 - s)
+            assert lines_of(ax) == {f: pytest.approx(s.to_dict()) for f, s in means.items()}
 
 
 def test_recorded_permanence_instability_and_supermasks_are_drawn():
@@ -797,15 +692,12 @@ def test_recorded_tickets_are_drawn_as_in_the_paper():
         assert len(axes) == (2 if name == "lottery_figure_1" else 4)
         for ax, (moment, column) in zip(axes, panels, strict=False):
             rows = record("lottery_tickets", moment=moment)
-            drawn = lines_of(ax)
-            assert list(drawn) == expected
-            for kind, points in drawn.items():
-                one = rows[(rows["kind"] == kind) | (rows["round"] == 0)]
-                assert points == mean_of(one, "density", column)
+            means = {kind: mean_of(of_kind(rows, kind), "density", column) for kind in expected}
+            assert lines_of(ax) == means
+            assert list(lines_of(ax)) == expected
     curves = record("lottery_tickets", moment="curve")
     for ax in pictures["lottery_figure_3"].figure.axes:
-        kind = ax.get_title(loc="left")
-        rows = curves[(curves["kind"] == kind) | (curves["round"] == 0)].groupby("density")
+        rows = of_kind(curves, ax.get_title(loc="left")).groupby("density")
         drawn = {f"{d:.1%}": mean_of(r, "iteration", "test_accuracy") for d, r in rows}
         assert lines_of(ax) == drawn
 
@@ -813,7 +705,7 @@ def test_recorded_tickets_are_drawn_as_in_the_paper():
 def test_only_resnet20_is_drawn_at_the_end_of_training():
     table = pd.concat(tickets().assign(network=name) for name in ("conv2", "resnet20"))
     pictures = dict(recorded.DRAWN["lottery_networks"](table))
-    titles = {k: [a.get_title(loc="left") for a in v.figure.axes] for k, v in pictures.items()}
+    titles = {k: [PROPERTIES["title"](a) for a in v.figure.axes] for k, v in pictures.items()}
     early = ["Iterations until early stop", "Test accuracy at early stop"]
     assert titles == {"lottery_conv2": early, "lottery_resnet20": ["Test accuracy at the end"]}
 
@@ -826,9 +718,6 @@ def test_files_of_the_recorded_studies(tmp_path, monkeypatch):
     assert [path.name for path in paths] == ["curve.png", "curve.pdf", "curve-dark.png"]
     papers = [to_hex(np.asarray(Image.open(p))[0, 0] / 255) for p in (paths[0], paths[2])]
     assert papers == [style.THEMES["light"].paper, style.THEMES["dark"].paper]
-
-
-# Pictures and themes
 
 
 @pytest.fixture(scope="module")
@@ -856,9 +745,8 @@ def test_a_picture_keeps_the_theme_it_was_drawn_in():
     with figures.use_theme("dark"):
         dark = figures.class_probabilities(table, "T")
     pixels = np.asarray(Image.open(io.BytesIO(dark.png)).convert("RGB"))
-    ink, paper = (
-        255 * np.array(to_rgb(getattr(style.THEMES["dark"], n))) for n in ("ink", "paper")
-    )
+    theme = style.THEMES["dark"]
+    ink, paper = (255 * np.array(to_rgb(color)) for color in (theme.ink, theme.paper))
     assert np.abs(pixels[0, 0] - paper).max() < 3
     names_of_classes = pixels[-20:].reshape(-1, 3)
     assert np.abs(names_of_classes - ink).max(axis=1).min() < 60
@@ -882,26 +770,11 @@ def test_colors_stay_apart_in_gray():
 
 
 def test_every_public_figure_is_tested():
-    public = {
-        name
+    returns = {
+        name: getattr(getattr(figures, name), "__annotations__", {}).get("return")
         for name in figures.__all__
-        if getattr(getattr(figures, name), "__annotations__", {}).get("return") is figures.Picture
     }
+    public = {name for name, kind in returns.items() if kind is figures.Picture}
     called = set(re.findall(r"figures\.(\w+)\(", Path(__file__).read_text(encoding="utf-8")))
     assert len(public) == 19
     assert public <= called
-
-
-def test_nothing_that_a_study_uses_draws():
-    """Else a change of a figure would make cached trainings stale."""
-    package = ROOT / "prunelab"
-    draws = re.compile(r"^\s*(?:from|import) prunelab\.figures|import .*\bfigures\b", re.MULTILINE)
-    found = {
-        path.relative_to(package).as_posix()
-        for path in package.rglob("*.py")
-        if path.parent.name != "figures" and draws.search(path.read_text(encoding="utf-8"))
-    }
-    assert found == {"teaching.py", "cli/__init__.py"}
-    studied = re.compile(r"^from prunelab\.(?:lab|studies)", re.MULTILINE)
-    found = {p.name for p in (package / "figures").glob("*.py") if studied.search(p.read_text())}
-    assert found == {"recorded.py"}

@@ -9,6 +9,7 @@ from prunelab.finetuning import get_finetune_optimizer, learning_rate_rewinding,
 from prunelab.models import lenet300
 from prunelab.pruning import apply_global_pruning
 from prunelab.training import fit
+from tests.helpers import learning_rates
 
 SCHEDULES = (get_finetune_optimizer, learning_rate_rewinding, one_cycle)
 every_schedule = pytest.mark.parametrize("make", SCHEDULES)
@@ -20,13 +21,7 @@ def weight() -> torch.nn.Module:
 
 def rates(pair, steps: int) -> list[float]:
     """The learning rate at the start and after each step, as `fit` steps the scheduler."""
-    optimizer, scheduler = pair
-    lrs = [optimizer.param_groups[0]["lr"]]
-    for _ in range(steps):
-        optimizer.step()
-        scheduler.step()
-        lrs.append(optimizer.param_groups[0]["lr"])
-    return lrs
+    return learning_rates(*pair, steps + 1)
 
 
 @pytest.mark.parametrize(("make", "lr"), [*zip(SCHEDULES, (0.001, 0.1, 0.004), strict=True)])
@@ -51,26 +46,9 @@ def test_momentum_and_weight_decay_are_passed_on_and_stay(make, momentum):
 def test_fit_takes_the_pair(make, data):
     model = apply_global_pruning(lenet300(seed=0), sparsity=0.5)
     optimizer, scheduler = make(model, steps=5)
-    history = fit(
-        model,
-        data,
-        steps=5,
-        optimizer=optimizer,
-        scheduler=scheduler,
-        eval_every=1,
-        device="cpu",
-        progress=False,
-    )
-    expected = rates(make(weight(), steps=5), 5)
-    assert history["lr"].tolist() == pytest.approx(expected)
-
-
-def test_every_round_takes_a_new_pair_as_a_reused_scheduler_runs_upwards():
-    model = weight()
-    pair, new = (get_finetune_optimizer(model, steps=10, lr=0.1) for _ in range(2))
-    first, again = rates(pair, 10), rates(pair, 10)
-    assert again == sorted(again)
-    assert rates(new, 10) == first
+    how = {"steps": 5, "eval_every": 1, "device": "cpu", "progress": False}
+    history = fit(model, data, optimizer=optimizer, scheduler=scheduler, **how)
+    assert history["lr"].tolist() == pytest.approx(rates(make(weight(), steps=5), 5))
 
 
 def test_rewound_rate_starts_at_the_original_one_and_falls_at_the_milestones():

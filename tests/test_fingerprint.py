@@ -94,100 +94,79 @@ def toy(tmp_path, monkeypatch):
     forget()
 
 
-def edited(file: str, old: str, new: str) -> dict[str, str]:
-    assert old in TOY[file]
-    return {file: TOY[file].replace(old, new)}
+NOT_USED = [
+    ("study", "with_rules(table)[RATE]", "with_rules(table)[0]"),
+    ("study", "return with_rules", '"""Rows."""\n    return with_rules'),
+    ("study", "from toy.tables import with_rules", "with_rules = dict"),
+    ("study", '"""Rows."""', '"""All rows."""'),
+    ("study", '"""A study."""', '"""Another study."""'),
+    ("study", "def measure", "# a comment\n\ndef measure"),
+    ("study", "* n.LIMIT", "* (n.LIMIT)"),
+    ("helpers", "UNUSED = 1", "UNUSED = 2"),
+    ("helpers", "size = 1", "size = 2"),
+    ("deep", "return 3 * x", "return 4 * x"),
+    ("networks", "return 3", "return 4"),
+    ("numbers", "TYPED: int = 6", "TYPED: int = 7"),
+    ("tables", "return table", "return table + 1"),
+]
+USED = [
+    ("study", "STEPS, RATE = 3", "STEPS, RATE = 4"),
+    ("study", "def measure(seed)", "def measure(seed=0)"),
+    ("study", "once as first", "Other as first"),
+    ("study", "numbers as n", "deep as n"),
+    ("helpers", "/ 2", "/ 3"),
+    ("helpers", "y * 7", "y * 8"),
+    ("helpers", "import twice", "import thrice as twice"),
+    ("deep", "two() * x", "two() + x"),
+    ("deepest", "return 2", "return 3"),
+    ("numbers", "LIMIT = 5", "LIMIT = 6"),
+    ("networks", '"small": small', '"small": large'),
+    ("networks", "return 1", "return 0"),
+    ("networks", "return 2", "return 0"),
+    ("rules", "return x + 0", "return x + 1"),
+    ("rules", "register(len)", "register(max)"),
+    ("rules", "RULES[function.__name__]", "RULES[function]"),
+    ("__init__", "", "import sys\nsys.getrecursionlimit()\n"),
+]
+UNUSED = ("helpers", "UNUSED = 1", "UNUSED = 2")
+LIMIT = ("study", "LIMIT = 1", "LIMIT = 2")
+DEEPEST = ("deepest", "return 2", "return 3")
+TAKEN = "from toy.helpers import twice\ndef measure(x): return twice(x)"
+PACKAGE = (
+    "from math import sin as f\nfrom toy.deep import twice\ndef measure(x): return f(twice(x))"
+)
+BOUND = "if True:\n    def helper(): return 1\ndef measure(): return helper()"
+REFLECTION = "import sys\nLIMIT = 1\ndef measure(name): return "
+OTHERS = [  # another study, a change, whether it counts
+    ("from toy.helpers import *\ndef measure(): pass", UNUSED, True),
+    ("from toy import helpers\ndef measure(name): return getattr(helpers, name)", UNUSED, True),
+    ("def measure(n):\n    from toy import helpers as h\n    h.__dict__[n]", UNUSED, True),
+    ("import toy.helpers\ndef measure(): return toy.helpers.made_when_asked_for", UNUSED, True),
+    (REFLECTION + "globals()[name]", LIMIT, True),
+    (REFLECTION + "eval(name)", LIMIT, True),
+    (REFLECTION + "sys.modules[__name__]", LIMIT, True),
+    (TAKEN, DEEPEST, True),
+    (TAKEN, ("helpers", "/ 2", "/ 3"), False),
+    (BOUND, ("study", "return 1", "return 2"), True),
+    (PACKAGE, ("__init__", "", "import sys\nsys.getrecursionlimit()\n"), True),
+    (PACKAGE, ("study", "import sin", "import cos as sin"), True),
+]
+for line in ("from toy.deep import twice", "from .deep import twice", "from . import deep"):
+    use = "deep.twice" if line.endswith("deep") else "twice"
+    inside = f"def measure(x):\n    {line}\n    return {use}(x)"
+    OTHERS += [(inside, DEEPEST, True), (inside, ("deep", "3 * x", "4 * x"), False)]
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new"),
+    ("study", "change", "counts"),
     [
-        ("study", "with_rules(table)[RATE]", "with_rules(table)[0]"),
-        ("study", "return with_rules", '"""Rows."""\n    return with_rules'),
-        ("study", "from toy.tables import with_rules", "with_rules = dict"),
-        ("study", '"""Rows."""', '"""All rows."""'),
-        ("study", '"""A study."""', '"""Another study."""'),
-        ("study", "def measure", "# a comment\n\ndef measure"),
-        ("study", "* n.LIMIT", "* (n.LIMIT)"),
-        ("helpers", "UNUSED = 1", "UNUSED = 2"),
-        ("helpers", "size = 1", "size = 2"),
-        ("deep", "return 3 * x", "return 4 * x"),
-        ("networks", "return 3", "return 4"),
-        ("numbers", "TYPED: int = 6", "TYPED: int = 7"),
-        ("tables", "return table", "return table + 1"),
+        *((STUDY, change, False) for change in NOT_USED),
+        *((STUDY, change, True) for change in USED),
+        *OTHERS,
     ],
 )
-def test_what_is_not_used_does_not_count(toy, file, old, new):
-    assert toy(**edited(file, old, new)) == toy()
-
-
-@pytest.mark.parametrize(
-    ("file", "old", "new"),
-    [
-        ("study", "STEPS, RATE = 3", "STEPS, RATE = 4"),
-        ("study", "def measure(seed)", "def measure(seed=0)"),
-        ("study", "once as first", "Other as first"),
-        ("study", "numbers as n", "deep as n"),
-        ("helpers", "/ 2", "/ 3"),
-        ("helpers", "y * 7", "y * 8"),
-        ("helpers", "import twice", "import thrice as twice"),
-        ("deep", "two() * x", "two() + x"),
-        ("deepest", "return 2", "return 3"),
-        ("numbers", "LIMIT = 5", "LIMIT = 6"),
-        ("networks", '"small": small', '"small": large'),
-        ("networks", "return 1", "return 0"),
-        ("networks", "return 2", "return 0"),
-        ("rules", "return x + 0", "return x + 1"),
-        ("rules", "register(len)", "register(max)"),
-        ("rules", "RULES[function.__name__]", "RULES[function]"),
-        ("__init__", "", "import sys\nsys.getrecursionlimit()\n"),
-    ],
-)
-def test_what_is_used_counts(toy, file, old, new):
-    assert toy(**edited(file, old, new)) != toy()
-
-
-@pytest.mark.parametrize(
-    "study",
-    [
-        "from toy.helpers import *\ndef measure(): pass",
-        "from toy import helpers\ndef measure(name): return getattr(helpers, name)",
-        "def measure(name):\n    from toy import helpers as h\n    return h.__dict__[name]",
-        "import toy.helpers\ndef measure(): return toy.helpers.made_when_asked_for",
-    ],
-)
-def test_in_doubt_the_whole_module_counts(toy, study):
-    unused = edited("helpers", "UNUSED = 1", "UNUSED = 2")
-    assert toy(study=study) != toy(study=study, **unused)
-
-
-def test_reflection_takes_the_own_module(toy):
-    for body in ("return globals()[name]", "return eval(name)", "return sys.modules[__name__]"):
-        study = f"import sys\nLIMIT = 1\ndef measure(name):\n    {body}\n"
-        assert toy(study=study) != toy(study=study.replace("LIMIT = 1", "LIMIT = 2"))
-
-
-def test_a_name_taken_from_where_it_was_imported_is_followed(toy):
-    study = "from toy.helpers import twice\ndef measure(x):\n    return twice(x)\n"
-    assert toy(study=study) != toy(study=study, **edited("deepest", "return 2", "return 3"))
-    assert toy(study=study) == toy(study=study, **edited("helpers", "/ 2", "/ 3"))
-
-
-def test_imports_inside_a_function_and_relative_ones_are_followed(toy):
-    for line in ("from toy.deep import twice", "from .deep import twice", "from . import deep"):
-        use = "deep.twice" if line.endswith("deep") else "twice"
-        study = f"def measure(x):\n    {line}\n    return {use}(x)\n"
-        assert toy(study=study) != toy(study=study, **edited("deepest", "return 2", "return 3"))
-        assert toy(study=study) == toy(study=study, **edited("deep", "3 * x", "4 * x"))
-
-
-def test_what_a_statement_binds_on_the_way_is_found(toy):
-    study = "if True:\n    def helper():\n        return 1\ndef measure():\n    return helper()\n"
-    assert toy(study=study) != toy(study=study.replace("return 1", "return 2"))
-
-
-def test_the_package_around_and_what_other_libraries_are_used_for_count(toy):
-    study = "from math import sin as f\nfrom toy.deep import twice\n"
-    study += "def measure(x): return f(twice(x))\n"
-    assert toy(study=study) != toy(study=study, __init__="import sys\nsys.getrecursionlimit()\n")
-    assert toy(study=study) != toy(study=study.replace("sin", "cos"))
+def test_what_is_used_counts_and_nothing_else_but_in_doubt(toy, study, change, counts):
+    files, (name, old, new) = TOY | {"study": study}, change
+    assert old in files[name]
+    changed = files | {name: files[name].replace(old, new)}
+    assert (toy(**files) != toy(**changed)) == counts

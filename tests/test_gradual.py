@@ -29,21 +29,6 @@ def prune_gradually(model: nn.Module, data, schedule=(0.3, 0.6), **options):
     return gradual_pruning(model, data, schedule, **options)
 
 
-class Recorder:
-    """A `finetune` that notes what each round starts with."""
-
-    def __init__(self):
-        self.steps, self.masks, self.sparsities, self.lrs = [], [], [], []
-
-    def __call__(self, model, steps):
-        self.steps.append(steps)
-        self.masks.append(copy.deepcopy(get_masks(model)))
-        self.sparsities.append(total_sparsity(model))
-        optimizer, scheduler = get_finetune_optimizer(model, steps, lr=0.1)
-        self.lrs.append(optimizer.param_groups[0]["lr"])
-        return optimizer, scheduler
-
-
 @pytest.mark.parametrize("kind", ["step", "cubic"])
 @given(
     ends=st.tuples(st.integers(0, 99), st.integers(0, 99)).filter(lambda ends: ends[0] != ends[1]),
@@ -76,13 +61,22 @@ def test_schedule_says_what_is_wrong(options, message):
 
 
 def test_every_round_prunes_to_its_sparsity_then_trains_with_a_schedule_of_its_own(data):
-    recorder = Recorder()
+    steps_of, masks, sparsities, rates = [], [], [], []
+
+    def finetune(model, steps):
+        """Notes what each round starts with."""
+        optimizer, scheduler = get_finetune_optimizer(model, steps, lr=0.1)
+        steps_of.append(steps)
+        masks.append(copy.deepcopy(get_masks(model)))
+        sparsities.append(total_sparsity(model))
+        rates.append(optimizer.param_groups[0]["lr"])
+        return optimizer, scheduler
+
     schedule = iter([0.0, 0.2, 0.5, 0.75])  # it may begin with zero, and be read only once
-    history = prune_gradually(build(), data, schedule, finetune=recorder, steps_per_round=4)
-    assert recorder.sparsities == pytest.approx([0, 0.2, 0.5, 0.75], abs=1e-3)
-    assert all(is_subset(later, earlier) for earlier, later in pairwise(recorder.masks))
-    assert recorder.steps == [4] * 4
-    assert recorder.lrs == [0.1] * 4
+    history = prune_gradually(build(), data, schedule, finetune=finetune, steps_per_round=4)
+    assert sparsities == pytest.approx([0, 0.2, 0.5, 0.75], abs=1e-3)
+    assert all(is_subset(later, earlier) for earlier, later in pairwise(masks))
+    assert (steps_of, rates) == ([4] * 4, [0.1] * 4)
     assert history["lr"].tolist() == pytest.approx([0.1, 0] * 4, abs=1e-9)
 
 
@@ -114,13 +108,9 @@ def test_history_names_round_and_sparsity(data):
     assert history["sparsity"].tolist() == [0.3] * 4 + [0.6] * 4
     assert history["step"].tolist() == [0, 0, 2, 2] * 2
     assert history.index.tolist() == list(range(8))
-
-
-def test_without_an_evaluation_every_round_is_trained(data):
     model = build()
     assert len(prune_gradually(model, data, eval_splits=())) == 0
     assert model.bn1.num_batches_tracked == 4
-    assert total_sparsity(model) == pytest.approx(0.6, abs=1e-3)
 
 
 def test_stopping_by_hand_ends_the_pruning_too(data):

@@ -43,7 +43,7 @@ IMAGES = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 SPLIT = Split(IMAGES, torch.arange(8) % 10)
 DATA = Data("images", SPLIT, SPLIT, SPLIT, tuple("0123456789"))
 RATES = {"conv1": 0.5, "conv2": 0.5, "conv3": 0.5, "fc": 0.5}
-quiet_fit = partial(fit, steps=1, batch_size=4, progress=False, device="cpu")
+quiet_fit = partial(fit, data=DATA, steps=1, batch_size=4, progress=False, device="cpu")
 
 
 def net(width: int = 2) -> nn.Module:
@@ -65,8 +65,8 @@ def changed(change) -> nn.Module:
     return settled(model)
 
 
-def with_nan(model: nn.Module | None = None) -> nn.Module:
-    model = model or net()
+def with_nan() -> nn.Module:
+    model = net()
     with torch.no_grad():
         model.conv2.weight[0, 0, 0, 0] = torch.nan
     return model
@@ -77,11 +77,8 @@ class Tied(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.embedding, self.middle, self.head = (
-            nn.Embedding(5, 4),
-            nn.Linear(4, 4),
-            nn.Linear(4, 5),
-        )
+        self.embedding, self.middle = nn.Embedding(5, 4), nn.Linear(4, 4)
+        self.head = nn.Linear(4, 5)
         self.head.weight = self.embedding.weight
 
     def forward(self, x):
@@ -113,6 +110,9 @@ LABELS = torch.tensor([0, 1, 2, 0])
 STATE = {"a.weight": NUMBERS}
 prune_some = partial(apply_global_pruning, amount=0.5)
 
+
+quiet_gradual = partial(gradual_pruning, data=DATA, schedule=[0.5], steps_per_round=1, batch_size=4)
+
 CASES = [  # a model, a call on it, words of the error
     # shared and computed weights
     (Tied, prune_some, "'head' shares its weight with 'embedding'.*exclude"),
@@ -133,11 +133,7 @@ CASES = [  # a model, a call on it, words of the error
     (lambda: changed(spectral_norm), prune_some, "'conv1' computes its weight"),
     (lambda: changed(weight_norm), lambda m: apply_filter_pruning(m, 0.5), "'conv1' computes"),
     (lambda: changed(weight_norm), lambda m: prune_round(m, RATES), "'conv1' computes"),
-    (
-        lambda: settled(weight_norm(nn.Linear(3, 2)), torch.ones(1, 3)),
-        lambda m: set_mask(m, torch.ones(2, 3)),
-        "layer compute",
-    ),
+    (lambda: changed(weight_norm), lambda m: set_mask(m.fc, torch.ones(10, 8)), "layer compute"),
     (net, lambda m: prune_some(m, seed=2**63), "seed=9223372036854775808 must"),
     (net, lambda m: apply_filter_pruning(m, 0.5, seed=-1), "seed=-1 must"),
     (net, lambda m: reinitialize(m, -1), "seed=-1 must"),
@@ -168,11 +164,11 @@ CASES = [  # a model, a call on it, words of the error
     (net, lambda m: prune_round(m, None), "rates must be a dictionary"),
     # training
     *[
-        (net, lambda m, device=device: quiet_fit(m, DATA, device=device), "device=.*cpu")
+        (net, lambda m, device=device: quiet_fit(m, device=device), "device=.*cpu")
         for device in ("gpu", "", "meta", "cuda:99", "mps:9", 2.5, [])
     ],
     *[
-        (lambda: prune_some(net()), lambda m, loss=loss: quiet_fit(m, DATA, loss=loss), words)
+        (lambda: prune_some(net()), lambda m, loss=loss: quiet_fit(m, loss=loss), words)
         for loss, words in [
             ("mse", "loss='mse' must be a function"),
             (lambda outputs: outputs.sum(), "loss failed"),
@@ -182,29 +178,17 @@ CASES = [  # a model, a call on it, words of the error
             (nn.functional.mse_loss, "loss failed"),
         ]
     ],
-    (net, lambda m: quiet_fit(m, DATA, optimizer="adam"), "optimizer='adam' must be"),
-    (net, lambda m: quiet_fit(m, DATA, scheduler="cosine"), "scheduler='cosine' must be"),
-    (net, lambda m: quiet_fit(m, None), "data must be"),
-    (net, lambda m: quiet_fit(m, SPLIT), "data must be"),
-    (net, lambda m: quiet_fit(m, DATA, eval_splits=None), "eval_splits=None"),
-    (net, lambda m: quiet_fit(m, DATA, seed=-1), "seed=-1"),
-    (net, lambda m: quiet_fit(m, DATA, steps=True), "steps=True"),
-    (
-        lambda: nn.Sequential(nn.Flatten(), nn.Linear(9, 10)),
-        lambda m: quiet_fit(m, DATA),
-        "does not run",
-    ),
-    (
-        net,
-        lambda m: gradual_pruning(m, DATA, [0.5], steps_per_round=1, batch_size=4, device="gpu"),
-        "device='gpu'",
-    ),
-    (net, lambda m: gradual_pruning(m, DATA, None, steps_per_round=1), r"schedule=\[None\]"),
-    (
-        net,
-        lambda m: gradual_pruning(m, DATA, [0.5], steps_per_round=1, batch_size=4, loss="mse"),
-        "loss='mse'",
-    ),
+    (net, lambda m: quiet_fit(m, optimizer="adam"), "optimizer='adam' must be"),
+    (net, lambda m: quiet_fit(m, scheduler="cosine"), "scheduler='cosine' must be"),
+    (net, lambda m: quiet_fit(m, data=None), "data must be"),
+    (net, lambda m: quiet_fit(m, data=SPLIT), "data must be"),
+    (net, lambda m: quiet_fit(m, eval_splits=None), "eval_splits=None"),
+    (net, lambda m: quiet_fit(m, seed=-1), "seed=-1"),
+    (net, lambda m: quiet_fit(m, steps=True), "steps=True"),
+    (lambda: nn.Sequential(nn.Flatten(), nn.Linear(9, 10)), quiet_fit, "does not run"),
+    (net, lambda m: quiet_gradual(m, device="gpu"), "device='gpu'"),
+    (net, lambda m: quiet_gradual(m, schedule=None), r"schedule=\[None\]"),
+    (net, lambda m: quiet_gradual(m, loss="mse"), "loss='mse'"),
     (net, lambda m: evaluate(m, None), "split must be"),
     (net, lambda m: evaluate(m, DATA), "split must be"),
     (net, lambda m: evaluate(m, Split(IMAGES, LABELS)), r"split\.y \(4,\) must .* 8 images"),
@@ -247,6 +231,7 @@ CASES = [  # a model, a call on it, words of the error
     (with_nan, lambda m: prune_network(m, 0.5, IMAGES), "'conv2.weight' .*NaN"),
     (with_nan, lambda m: prune_network(m, 0.5, IMAGES, "random"), "'conv2.weight' .*NaN"),
     (with_nan, lambda m: prune_network(m, 0.5, IMAGES, "bn_scale"), "'conv2.weight' .*NaN"),
+    (net, lambda m: prune_channels(m, "conv1", [0], None), "example_inputs is missing"),
     (net, lambda m: pretrained(None), "name=None"),
     (net, lambda m: pretrained([]), r"name=\[\]"),
 ]
@@ -281,7 +266,7 @@ OF_A_MODEL = {
     "latency": lambda m: latency(m, IMAGES),
     "macs": lambda m: count_macs(m, IMAGES),
     "csr": CSRLinear,
-    "fit": lambda m: quiet_fit(m, DATA),
+    "fit": quiet_fit,
     "evaluate": lambda m: evaluate(m, SPLIT),
     "distill": distill,
     "recalibrate": lambda m: recalibrate_bn(m, IMAGES),
@@ -290,7 +275,7 @@ OF_A_MODEL = {
     "reinitialize": lambda m: reinitialize(m, 0),
     "barrier": lambda m: error_barrier(m, m, SPLIT),
     "finetune": lambda m: get_finetune_optimizer(m, 1),
-    "gradual": lambda m: gradual_pruning(m, DATA, [0.5], steps_per_round=1),
+    "gradual": quiet_gradual,
     "network": lambda m: prune_network(m, 0.5, IMAGES),
     "channels": lambda m: prune_channels(m, "0", [0], IMAGES),
     "groups": lambda m: channel_groups(m, IMAGES),

@@ -3,7 +3,6 @@
 import copy
 from dataclasses import replace
 
-import pandas as pd
 import pytest
 
 from prunelab.lab import cache, runner
@@ -33,12 +32,13 @@ every_cell = pytest.mark.parametrize(("network", "kind", "k"), CELLS)
 def states():
     """By network, weights as if they were those of every k and of the end."""
     return {
-        network: {
-            k: snapshot(BUILD[network](seed=k))
-            for k in {0, STEPS[network], *(k for name, _, k in CELLS if name == network)}
-        }
-        for network in BUILD
+        network: {k: snapshot(BUILD[network](seed=k)) for k in {*iterations(network), steps}}
+        for network, steps in STEPS.items()
     }
+
+
+def iterations(network: str) -> set[int]:
+    return {k for name, _, k in CELLS if name == network}
 
 
 @pytest.fixture
@@ -67,8 +67,28 @@ def test_grid_has_every_cell_with_every_seed_once():
     seen = [(p["network"], p["kind"], p["k"], p["seed"]) for p in points]
     assert seen == [(*cell, seed) for cell in CELLS for seed in range(3)]
     assert {p["learning_rate"] for p in points if p["network"] == "half_convnet"} == {0.3}
-    assert {k for network, _, k in CELLS if network == "half_convnet"} == {0, 17, 43, 86, 172, 430}
+    assert iterations("half_convnet") == {0, 17, 43, 86, 172, 430}
     assert study.describe(**points[6]) == "seed 0, half_convnet, dense from iteration 43"
+
+
+def test_a_tiny_run_is_tidy(tmp_path, monkeypatch, data):
+    few = replace(data, train=data.train[:400], valid=data.valid[:100], test=data.test[:100])
+    monkeypatch.setattr(study, "load_data", lambda: few)
+    monkeypatch.setattr(study, "SHARES", TINY)
+    monkeypatch.setattr(cache, "CACHE", tmp_path / "cache")
+    for network in TINY:
+        monkeypatch.setitem(study.STEPS, network, 4)
+    table = runner.run("instability", seeds=2, results=tmp_path)
+    assert len(table) == 2 * 6
+    assert not table.isna().any(axis=None)
+    assert not table.duplicated(["network", "seed", "kind", "k"]).any()
+    assert (table["share"] == table["k"] / 4).all()
+    densities = table[["network", "kind", "density"]].drop_duplicates()
+    assert sorted(densities["density"]) == [0.05, 0.05, 0.2, 1.0, 1.0]
+    assert len(table[["network", "seed", "original_test_accuracy"]].drop_duplicates()) == 4
+    accuracies = table[["valid_accuracy", "test_accuracy", "original_test_accuracy"]]
+    assert accuracies.stack().between(0, 1).all()
+    assert table["barrier"].between(-1, 1).all()
 
 
 @every_cell
@@ -97,21 +117,16 @@ def test_orders_are_never_those_of_an_original(network, states, fitted, monkeypa
 
 @every_network
 def test_copies_see_the_learning_rates_of_the_original_from_k_on(network, states, fitted, data):
-    study.train(network, 0.1, seed=0)
+    kept, _ = study.train(network, 0.1, seed=0)
+    assert set(kept) == {STEPS[network], *iterations(network)}
+    assert same(kept[0], snapshot(BUILD[network](seed=0)))
     original = [rate for call in fitted for rate in call["rates"]]
     assert len(original) == STEPS[network]
     assert sorted(set(original)) == pytest.approx([0.001, 0.01, 0.1])
-    for k in {k for name, _, k in CELLS if name == network}:
+    for k in iterations(network):
         start = study.starting_point(network, states[network], "dense", k, seed=0)
         study.trained_copy(start, data, network, 0.1, k, order=1)
         assert fitted[-1]["rates"] == original[k:]
-
-
-@every_network
-def test_weights_are_kept_at_every_k_and_at_the_end(network, fitted):
-    states, _ = study.train(network, 0.1, seed=0)
-    assert set(states) == {STEPS[network], *(k for name, _, k in CELLS if name == network)}
-    assert same(states[0], snapshot(BUILD[network](seed=0)))
 
 
 def test_snapshots_are_those_on_the_way_of_one_training(monkeypatch, data):
@@ -181,33 +196,3 @@ def test_only_the_order_makes_a_difference(data, monkeypatch):
     assert same(a, again)
     assert not same(a, b)
     assert same(start.state_dict(), before)
-
-
-@pytest.fixture
-def tiny(monkeypatch, data):
-    few = replace(data, train=data.train[:400], valid=data.valid[:100], test=data.test[:100])
-    monkeypatch.setattr(study, "load_data", lambda: few)
-    monkeypatch.setattr(study, "SHARES", TINY)
-    for network in TINY:
-        monkeypatch.setitem(study.STEPS, network, 4)
-
-
-def run(monkeypatch, folder) -> pd.DataFrame:
-    monkeypatch.setattr(cache, "CACHE", folder / "cache")
-    return runner.run("instability", seeds=2, results=folder)
-
-
-def test_a_tiny_run_is_tidy_and_repeats_itself(tiny, tmp_path, monkeypatch):
-    table = run(monkeypatch, tmp_path / "first")
-    pd.testing.assert_frame_equal(table, run(monkeypatch, tmp_path / "second"))
-    assert len(table) == 2 * 6
-    assert not table.isna().any(axis=None)
-    assert not table.duplicated(["network", "seed", "kind", "k"]).any()
-    assert (table["share"] == table["k"] / 4).all()
-    densities = table[["network", "kind", "density"]].drop_duplicates()
-    assert sorted(densities["density"]) == [0.05, 0.05, 0.2, 1.0, 1.0]
-    originals = table[["network", "seed", "original_test_accuracy"]].drop_duplicates()
-    assert not originals.duplicated(["network", "seed"]).any()
-    for column in ("valid_accuracy", "test_accuracy", "original_test_accuracy"):
-        assert table[column].between(0, 1).all()
-    assert table["barrier"].between(-1, 1).all()

@@ -48,13 +48,20 @@ def test_a_mask_is_set_and_replaced_without_another_hook():
     make_pruning_permanent(layer)
     assert not is_masked(layer)
     assert not prune.is_pruned(layer)
-
-
-def test_names_that_end_like_masks_are_none():
-    layer = nn.Linear(2, 1)
-    layer.register_buffer("weight_mask", torch.zeros(1, 2))
+    layer.register_buffer("weight_mask", torch.zeros(1, 2))  # a name that ends like a mask
     assert not is_masked(layer)
     assert get_masks(layer) == {}
+
+
+def test_permanent_model_uses_the_weights_of_now_without_negative_zeros():
+    model = half_pruned()
+    for layer in model:
+        layer.weight_orig.data.fill_(-3.0)
+    make_pruning_permanent(model)
+    assert model[0].weight.unique().tolist() == [-3.0, 0.0]
+    assert not torch.signbit(model[0].weight[model[0].weight == 0]).any()
+    before = state(model)
+    assert same(make_pruning_permanent(model).state_dict(), before)
 
 
 def test_kept_weights_without_a_mask_are_those_that_are_not_zero():
@@ -115,27 +122,6 @@ def test_permanent_model_computes_the_same_with_the_parameters_it_had():
     assert make_pruning_permanent(model) is model
     assert torch.equal(model(x), before)
     model.load_state_dict(dense.state_dict())
-
-
-def test_permanent_model_uses_the_weights_of_now():
-    model = half_pruned()
-    for layer in model:
-        layer.weight_orig.data.fill_(3.0)
-    make_pruning_permanent(model)
-    assert model[0].weight.unique().tolist() == [0.0, 3.0]
-
-
-def test_permanent_model_has_no_negative_zeros():
-    for layer in make_pruning_permanent(half_pruned()):
-        zeros = layer.weight[layer.weight == 0]
-        assert len(zeros) > 0
-        assert not torch.signbit(zeros).any()
-
-
-def test_permanence_of_a_model_without_masks_changes_nothing():
-    model = make_pruning_permanent(half_pruned())
-    before = state(model)
-    assert same(make_pruning_permanent(model).state_dict(), before)
 
 
 def test_permanence_covers_bias_masks_of_torch():

@@ -12,7 +12,7 @@ from torch.nn.utils import prune
 
 from prunelab.masks import get_masks, make_pruning_permanent, prunable_layers
 from prunelab.models import lenet300, small_convnet
-from prunelab.pruning import LayerCollapse, apply_global_pruning, lamp_score, lowest
+from prunelab.pruning import LayerCollapse, apply_global_pruning, lamp_score
 from tests.helpers import (
     is_subset,
     left_as_it_was,
@@ -31,17 +31,17 @@ every_rule = pytest.mark.parametrize(
 may_collapse = pytest.mark.filterwarnings("ignore::prunelab.pruning.LayerCollapse")
 fractions = st.floats(0, 1, exclude_max=True)
 HALF = {"sparsity": 0.5}
+NOT_ZERO = st.sampled_from([-3, -2, -1, 1, 2, 3])
 
 
 @st.composite
-def networks(draw, values=None) -> nn.Sequential:
-    """One to three small layers; integer weights by default, so that many of them tie."""
-    values = st.sampled_from([-3, -2, -1, 1, 2, 3]) if values is None else values
+def networks(draw, values=NOT_ZERO) -> nn.Sequential:
+    """One to three small layers of integer weights, so that many of them tie."""
     weights = []
     for _ in range(draw(st.integers(1, 3))):
         rows, columns = draw(st.integers(1, 5)), draw(st.integers(1, 5))
-        numbers = draw(st.lists(values, min_size=rows * columns, max_size=rows * columns))
-        weights.append(torch.tensor(numbers, dtype=torch.float32).view(rows, columns))
+        row = st.lists(values, min_size=columns, max_size=columns)
+        weights.append(draw(st.lists(row, min_size=rows, max_size=rows)))
     return network(*weights)
 
 
@@ -113,37 +113,6 @@ def test_what_is_pruned_stays_pruned(model, first, second, data, rule):
 
 
 @may_collapse
-@given(networks(), fractions, st.sampled_from([0.125, 0.5, 4, 1024]))
-def test_lamp_does_not_depend_on_the_scale_of_a_layer(model, sparsity, factor):
-    before = pruned(model, sparsity=sparsity, criterion="lamp")
-    model[0].weight.data *= factor
-    assert same(pruned(model, sparsity=sparsity, criterion="lamp"), before)
-
-
-@may_collapse
-@given(networks(st.floats(-1, 1, width=32).filter(bool)), fractions, st.sampled_from(SCOPES))
-def test_l1_and_l2_masks_are_identical(model, sparsity, scope):
-    l1 = pruned(model, sparsity=sparsity, criterion="l1", scope=scope)
-    assert same(l1, pruned(model, sparsity=sparsity, criterion="l2", scope=scope))
-
-
-@st.composite
-def layers_without_ties(draw):
-    values = st.integers(1, 60)
-    sizes = draw(st.lists(st.integers(1, 12), min_size=2, max_size=3))
-    rows = [draw(st.lists(values, min_size=n, max_size=n, unique=True)) for n in sizes]
-    return network(*([row] for row in rows)), len(rows), sum(sizes)
-
-
-@given(drawn=layers_without_ties(), data=st.data())
-def test_lamp_keeps_a_weight_in_every_layer_without_ties(drawn, data):
-    model, layers, total = drawn
-    count = data.draw(st.integers(0, total - layers))
-    masks = pruned(model, sparsity=count / total, criterion="lamp")
-    assert all(mask.any() for mask in masks.values())
-
-
-@may_collapse
 @pytest.mark.parametrize(
     "layers", [([[1.0, -1.0]], [[1.0], [1.0]]), ([[2.0, 2.0, -2.0]], [[1.0], [0.9]])]
 )
@@ -157,14 +126,6 @@ def test_lamp_keeps_a_weight_in_every_layer_with_ties(layers):
 def test_lamp_score_of_zeros_is_zero():
     assert lamp_score(torch.zeros(2, 3)).tolist() == [[0.0] * 3] * 2
     assert lamp_score(torch.tensor([0.0, 1e-9])).tolist() == [0.0, 1.0]
-
-
-@given(st.lists(st.integers(-3, 3), min_size=1, max_size=30), st.data())
-def test_lowest_is_the_head_of_a_stable_sort(scores, data):
-    count = data.draw(st.integers(0, len(scores)))
-    expected = sorted(range(len(scores)), key=lambda i: (scores[i], i))[:count]
-    mask = lowest(torch.tensor(scores, dtype=torch.float32), count)
-    assert mask.nonzero().flatten().tolist() == sorted(expected)
 
 
 @pytest.mark.parametrize("calls", [1, 2, 3])
@@ -188,19 +149,6 @@ def test_a_model_pruned_by_torch_is_pruned_further():
     assert is_subset(get_masks(model), before)
     make_pruning_permanent(model)
     assert sum(int((layer.weight == 0).sum()) for layer in model) == 960
-
-
-@pytest.mark.parametrize("permanent_between", [False, True])
-def test_amounts_compound_and_sparsities_do_not(permanent_between):
-    amounts, sparsities = random_network(), random_network()
-    for i in range(1, 6):
-        apply_global_pruning(amounts, amount=0.1)
-        apply_global_pruning(sparsities, sparsity=0.1 * i)
-        if permanent_between and i < 5:
-            make_pruning_permanent(amounts)
-            make_pruning_permanent(sparsities)
-    assert abs(pruned_count(amounts) - (1 - 0.9**5) * 1200) <= 1
-    assert pruned_count(sparsities) == 600
 
 
 @pytest.mark.parametrize("criterion", ["l1", "l2", "lamp"])

@@ -119,7 +119,11 @@ def test_what_pruning_never_masks_has_a_row_and_counts_among_all_parameters():
 
 
 def test_bytes_of_every_format():
-    size, kept = sizes(masked()), WEIGHTS - GONE
+    model, kept = masked(), WEIGHTS - GONE
+    with left_as_it_was(model):
+        table = bytes_on_disk(model)
+    assert (table["ratio"] == table["bytes"].iloc[0] / table["bytes"]).all()
+    size = table.set_index("format")["bytes"]
     assert size["dense"] == pytest.approx(4 * WEIGHTS, rel=0.01)
     assert size["masked"] == pytest.approx(2 * size["dense"], rel=0.01)
     assert size["permanent"] == size["dense"]
@@ -127,6 +131,33 @@ def test_bytes_of_every_format():
     assert size["CSR"] == 4 * (301 + 101 + 11) + (4 + 4) * kept
     assert size["bitmap"] == (235_200 + 30_000 + 1_000) // 8 + 4 * kept
     assert size["entropy bound"] == round(bytes_bound(WEIGHTS, kept))
+
+
+MACS = [  # a layer, the shape of its input, multiplications of one image
+    (nn.Conv2d(3, 8, 5), (3, 10, 8), 8 * 3 * 25 * (6 * 4)),
+    (nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False), (3, 10, 8), 8 * 3 * 9 * (5 * 4)),
+    (nn.Conv2d(3, 9, 3, groups=3), (3, 10, 8), 9 * 9 * (8 * 6)),
+    (nn.Conv2d(3, 3, 3, groups=3), (3, 10, 8), 3 * 9 * (8 * 6)),
+    (nn.ConvTranspose2d(3, 8, 3, stride=2), (3, 10, 8), 3 * 8 * 9 * (10 * 8)),
+    (nn.Linear(40, 30), (40,), 40 * 30),
+    (nn.Linear(40, 30, bias=False), (40,), 40 * 30),
+    (nn.Linear(40, 30), (3, 40), 3 * 40 * 30),
+    (small_convnet(), (1, 28, 28), 9 * (16 * 28**2 + 32 * 16 * 14**2 + 64 * 32 * 7**2) + 64 * 10),
+    (masked(), (1, 28, 28), WEIGHTS),
+]
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize(("layer", "shape", "macs"), MACS, ids=lambda value: str(value)[:40])
+def test_macs_are_those_of_the_formula_and_counting_leaves_the_model_alone(
+    layer, shape, macs, batch
+):
+    with left_as_it_was(layer):
+        assert count_macs(layer, torch.ones(batch, *shape)) == batch * macs
+
+
+def test_macs_of_a_linear_layer_of_one_row():
+    assert count_macs(nn.Linear(40, 30), torch.ones(40)) == 40 * 30
 
 
 def test_zlib_compresses_the_permanent_file():
@@ -146,19 +177,6 @@ def test_zlib_compresses_the_permanent_file():
 def test_csr_has_a_row_a_filter_and_a_bitmap_whole_bytes(layer, sparsity, csr, bitmap):
     size = sizes(apply_global_pruning(layer, sparsity=sparsity))
     assert (size["CSR"], size["bitmap"]) == (csr, bitmap)
-
-
-@pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.5, 0.9, 0.99])
-def test_bitmap_is_not_below_the_entropy_bound(sparsity):
-    size = sizes(masked(sparsity))
-    assert size["entropy bound"] <= size["bitmap"]
-
-
-def test_ratio_is_dense_over_bytes_and_counting_leaves_the_model_alone():
-    model = masked()
-    with left_as_it_was(model):
-        table = bytes_on_disk(model)
-    assert (table["ratio"] == table["bytes"].iloc[0] / table["bytes"]).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
@@ -202,28 +220,6 @@ def test_latency_is_the_median_and_the_quartiles_of_the_times(monkeypatch):
     assert latency(nn.Identity(), torch.ones(1)) == (3, 2, 4)
 
 
-CONV_SHAPES = [
-    (nn.Conv2d(3, 8, 5), 8 * 3 * 25 * (6 * 4)),
-    (nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False), 8 * 3 * 9 * (5 * 4)),
-    (nn.Conv2d(3, 9, 3, groups=3), 9 * 9 * (8 * 6)),
-    (nn.Conv2d(3, 3, 3, groups=3), 3 * 9 * (8 * 6)),
-    (nn.ConvTranspose2d(3, 8, 3, stride=2), 3 * 8 * 9 * (10 * 8)),
-]
-
-
-@pytest.mark.parametrize("batch", [1, 4])
-@pytest.mark.parametrize(("layer", "macs"), CONV_SHAPES, ids=lambda value: str(value)[:40])
-def test_macs_of_a_convolution_from_the_formula(layer, macs, batch):
-    assert count_macs(layer, torch.ones(batch, 3, 10, 8)) == batch * macs
-
-
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("shape", [(40,), (7, 40), (2, 3, 40)])
-def test_macs_of_a_linear_layer_from_the_formula(shape, bias):
-    rows = torch.ones(shape)[..., 0].numel()
-    assert count_macs(nn.Linear(40, 30, bias=bias), torch.ones(shape)) == rows * 40 * 30
-
-
 def attention_macs(batch: int, tokens: int, width: int) -> int:
     """Four projections, and two products of tokens with tokens."""
     return batch * (4 * tokens * width**2 + 2 * tokens**2 * width)
@@ -239,29 +235,32 @@ def test_macs_of_attention_from_the_formula(training):
 
     layer = SelfAttention(16, 4, batch_first=True).train(training)
     assert count_macs(layer, torch.ones(2, 5, 16)) == attention_macs(2, 5, 16)
-
-
-def test_macs_of_a_transformer_layer_from_the_formula():
-    layer = nn.TransformerEncoderLayer(16, 4, dim_feedforward=64, batch_first=True)
+    layer = nn.TransformerEncoderLayer(16, 4, dim_feedforward=64, batch_first=True).train(training)
     expected = attention_macs(2, 5, 16) + 2 * 2 * 5 * 16 * 64
     assert count_macs(layer, torch.ones(2, 5, 16)) == expected
 
 
-def test_macs_of_a_network_add_up_over_its_layers():
-    convolutions = 16 * 9 * 28**2 + 32 * 16 * 9 * 14**2 + 64 * 32 * 9 * 7**2
-    assert count_macs(small_convnet(), torch.ones(1, 1, 28, 28)) == convolutions + 64 * 10
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: count_macs(nn.Linear(4, 4), torch.ones(2, 3)), r"run on x=\(2, 3\): mat1 and m"),
+        (
+            lambda: count_macs(nn.Sequential(nn.Linear(4, 4), nn.GRU(4, 4)), torch.ones(2, 3, 4)),
+            "recurrent layers can't be counted: 1",  # rather than counted as nothing
+        ),
+        (lambda: binary_entropy(-0.1), "density=-0.1 must be from 0 to 1"),
+        (lambda: binary_entropy(1.1), "density=1.1 must be from 0 to 1"),
+        (lambda: binary_entropy(float("nan")), "density=nan must be from 0 to 1"),
+    ],
+)
+def test_error_names_what_is_wrong(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
 
 
-def test_masked_weights_count_as_any_other():
-    x = torch.ones(1, 1, 28, 28)
-    assert count_macs(masked(), x) == count_macs(lenet300(seed=0), x) == WEIGHTS
-
-
-def test_counting_macs_leaves_the_model_alone():
-    model = small_convnet(seed=0).train()
-    model.bn1.eval()
-    with left_as_it_was(model):
-        count_macs(model, torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0)))
+def test_entropy_and_bound_at_their_ends():
+    assert [binary_entropy(density) for density in (0, 1, 0.5)] == [0, 0, 1]
+    assert [bytes_bound(1000, 1000), bytes_bound(1000, 0), bytes_bound(0, 0)] == [4000, 0, 0]
 
 
 @pytest.mark.parametrize("fused", [True, False])
@@ -274,29 +273,3 @@ def test_counting_macs_leaves_the_settings_of_torch_alone(fused):
         assert torch.backends.mha.get_fastpath_enabled() is fused
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
-
-
-def test_input_that_does_not_fit_is_named():
-    with pytest.raises(ValueError, match=r"model does not run on x=\(2, 3\): mat1 and mat2"):
-        count_macs(nn.Linear(4, 4), torch.ones(2, 3))
-
-
-def test_recurrent_layers_are_refused_rather_than_counted_as_nothing():
-    with pytest.raises(ValueError, match=r"recurrent layers can't be counted: 1"):
-        count_macs(nn.Sequential(nn.Linear(4, 4), nn.GRU(4, 4)), torch.ones(2, 3, 4))
-
-
-@pytest.mark.parametrize("density", [-0.1, 1.1, float("nan")])
-def test_entropy_of_an_impossible_density_says_so(density):
-    with pytest.raises(ValueError, match=f"density={density} must be from 0 to 1"):
-        binary_entropy(density)
-
-
-@pytest.mark.parametrize(("density", "bits"), [(0, 0), (1, 0), (0.5, 1)])
-def test_entropy_is_nothing_for_a_sure_thing_and_one_bit_at_one_half(density, bits):
-    assert binary_entropy(density) == bits
-
-
-@pytest.mark.parametrize(("total", "kept", "size"), [(1000, 1000, 4000), (1000, 0, 0), (0, 0, 0)])
-def test_bound_of_a_dense_model_is_its_values_and_of_an_empty_one_nothing(total, kept, size):
-    assert bytes_bound(total, kept) == size
