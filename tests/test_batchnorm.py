@@ -110,33 +110,6 @@ def test_no_batchnorm_is_said_and_nothing_is_done(data):
     assert caught[0].filename == __file__
 
 
-def without_statistics() -> nn.Module:
-    model = build()
-    model.bn2 = nn.BatchNorm2d(8, track_running_stats=False)
-    return model
-
-
-@pytest.mark.parametrize(
-    ("make", "x", "batch_size", "message"),
-    [
-        (build, torch.zeros(0, 1, 28, 28), 2, "at least 2 images"),
-        (build, torch.zeros(1, 1, 28, 28), 2, "at least 2 images"),
-        (build, torch.tensor(2.0), 2, "at least 2 images"),
-        (build, [torch.zeros(2, 1, 28, 28)] * 2, 2, r"such as data\.train\.x"),
-        (build, torch.zeros(4, 1, 28, 28), 1, "batch_size=1 must be"),
-        (without_statistics, torch.zeros(4, 1, 28, 28), 2, "'bn2' has no running"),
-        (build, torch.zeros(4, 3, 28, 28), 2, r"on x=\(4, 3, 28, 28\).*channels"),
-        (build, torch.zeros(4, 1, 28, 28).byte(), 2, "type"),
-    ],
-)
-def test_error_names_what_is_wrong_and_changes_nothing(make, x, batch_size, message):
-    model = make().train()
-    model.bn1.eval()
-    with left_as_it_was(model), pytest.raises(ValueError, match=message):
-        recalibrate_bn(model, x, batch_size)
-    assert model.bn1.momentum == 0.1
-
-
 def test_an_error_in_the_middle_changes_nothing_either():
     class Stumbles(nn.Module):
         def forward(self, x):

@@ -1,7 +1,6 @@
 """The loss is the paper's, keeps its scale at every T, and leaves the teacher alone."""
 
 import copy
-import math
 
 import pytest
 import torch
@@ -48,40 +47,6 @@ def test_hot_half_precise_and_positive_scores_are_fine():
     scores = STUDENT.softmax(1)
     for outputs, T in ((STUDENT, 1e6), (STUDENT.bfloat16(), 3.0), (1.5 * scores, 3.0)):
         assert kd_loss(outputs, outputs, LABELS, T=T).isfinite()
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"T": 0}, "T=0 must be greater than 0"),
-        ({"T": -1.0}, "T=-1.0 must be greater than 0"),
-        ({"T": math.nan}, "T=nan must be"),
-        ({"T": math.inf}, "T=inf must be"),
-        ({"T": 1e6 + 0.5}, r"T=1000000\.5 must be"),
-        ({"alpha": 1.1}, r"alpha=1\.1 must be from 0"),
-        ({"alpha": -0.1}, r"alpha=-0\.1 must be from 0"),
-        ({"alpha": math.nan}, "alpha=nan must be"),
-        ({"teacher_outputs": TEACHER[:, :5]}, r"outputs \(8, 10\) and teacher_outputs \(8, 5\)"),
-        ({"teacher_outputs": TEACHER[:1]}, r"outputs \(8, 10\) and teacher_outputs \(1, 10\)"),
-        ({"outputs": TEACHER[0], "teacher_outputs": TEACHER[0]}, "one shape"),
-        ({"outputs": STUDENT.long()}, r"^outputs is torch\.int64"),
-        ({"labels": LABELS[:7]}, r"labels \(7,\) must have one class for each of the 8 images"),
-        ({"labels": TEACHER.softmax(1)}, r"labels \(8, 10\) must"),
-        ({"outputs": STUDENT.softmax(1)}, "^outputs are probabilities"),
-        ({"outputs": STUDENT.softmax(1).mul(500).round() / 500}, "^outputs are probabilities"),
-        ({"teacher_outputs": torch.eye(CLASSES)[LABELS]}, "teacher_outputs are probabilities"),
-    ],
-)
-def test_error_names_what_is_wrong(change, message):
-    call = {"outputs": STUDENT, "teacher_outputs": TEACHER, "labels": LABELS} | change
-    with pytest.raises(ValueError, match=message):
-        kd_loss(**call)
-
-
-@pytest.mark.parametrize("options", [{"T": 0}, {"alpha": 2}])
-def test_distill_refuses_before_training(options):
-    with pytest.raises(ValueError, match="must be"):
-        distill(lenet300(seed=0), **options)
 
 
 def test_distill_is_kd_loss_of_the_teacher_in_evaluation_mode(data):

@@ -10,7 +10,7 @@ from torch import nn
 
 from prunelab.filters import apply_filter_pruning, filter_norms, weight_penalty
 from prunelab.masks import effective_weight, get_masks, make_pruning_permanent, set_mask
-from prunelab.models import lenet300, small_convnet
+from prunelab.models import small_convnet
 from prunelab.pruning import apply_global_pruning
 from tests.helpers import (
     is_subset,
@@ -199,49 +199,6 @@ def test_filters_of_other_convolutions(layer):
     masks = filter_masks(nn.Sequential(layer, nn.ConvTranspose2d(8, 4, 3)))
     assert {name: flags.count(False) for name, flags in kept_filters(masks).items()} == {"0": 4}
     assert torch.equal(layer.bias, before)
-
-
-def broken_convnet(value: float) -> nn.Module:
-    model = convnet()
-    model.conv3.weight.data[3, 2, 1, 0] = value
-    return model
-
-
-def sharing_convolutions() -> nn.Module:
-    model = convolutions([[1], [2]], [[1], [2]])
-    model[1].weight = model[0].weight
-    return model
-
-
-@pytest.mark.parametrize(
-    ("make", "ratio", "options", "message"),
-    [
-        (convnet, 1.0, {}, "ratio=1.0 must be a fraction"),
-        (convnet, 1, {}, "ratio=1 must be a fraction"),
-        (convnet, 50, {}, "ratio=50 must be a fraction.*write 0.5 for 50 %"),
-        (convnet, -0.1, {}, "ratio=-0.1 must be a fraction"),
-        (convnet, float("nan"), {}, "ratio=nan must be a fraction"),
-        (convnet, None, {}, "ratio=None must be a fraction"),
-        (convnet, 0.5, {"criterion": "lamp"}, 'criterion=\'lamp\'.*choose "l1", "l2" or "random"'),
-        (convnet, 0.5, {"exclude": "conv9"}, "exclude='conv9' is no layer"),
-        (convnet, 0.5, {"exclude": CONVOLUTIONS}, "no layer to prune: no convolution is left"),
-        (lambda: lenet300(seed=0), 0.5, {}, "model has no layer to prune"),
-        (lambda: broken_convnet(float("nan")), 0.5, {}, "layer 'conv3' has a weight that is NaN"),
-        (lambda: broken_convnet(float("inf")), 0.5, {}, "layer 'conv3' has a weight that is NaN"),
-        (sharing_convolutions, 0.5, {}, "layer '0' shares its weight with '1'"),
-        (
-            lambda: convolutions([[1], [2], [3]], [[1]]),
-            0.6,
-            {},
-            "ratio=0.6 would mask 1 of the 1 filters of layer '1', of which 0 are masked already",
-        ),
-        (lambda: apply_filter_pruning(convnet(), 0.5), 0.25, {}, "of which 2 are masked already"),
-    ],
-)
-def test_filter_pruning_says_what_is_wrong_and_changes_nothing(make, ratio, options, message):
-    model = make()
-    with left_as_it_was(model), pytest.raises(ValueError, match=message):
-        apply_filter_pruning(model, ratio, **options)
 
 
 @both_penalties

@@ -1,7 +1,5 @@
 """A schedule fits the steps of its round, and ends there."""
 
-import math
-
 import pytest
 import torch
 
@@ -75,38 +73,3 @@ def test_one_cycle_rises_for_three_tenths_then_falls():
     assert lrs[: peak + 1] == sorted(lrs[: peak + 1])
     assert lrs[peak:] == sorted(lrs[peak:], reverse=True)
     assert lrs[-1] == pytest.approx(0.1 / 25e4)
-
-
-@every_schedule
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"steps": 0}, "steps=0 must be a whole number of at least 1"),
-        ({"steps": 1.5}, r"steps=1\.5 must be"),
-        ({"lr": 0}, "lr=0 must be greater than 0"),
-        ({"lr": math.nan}, "lr=nan must be greater than 0"),
-        ({"momentum": -0.1}, r"^momentum=-0\.1 must be at least 0$"),
-        ({"weight_decay": -1.0}, r"^weight_decay=-1\.0 must be at least 0$"),
-    ],
-)
-def test_error_names_what_is_wrong(make, change, message):
-    with pytest.raises(ValueError, match=message):
-        make(weight(), **{"steps": 10} | change)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"milestones": (0.75, 0.5)}, "must increase"),
-        ({"milestones": (0.5, 0.5)}, "must increase"),
-        ({"milestones": (0.5, 1.0)}, "between 0 and 1"),
-        ({"milestones": (0.0, 0.5)}, "between 0 and 1"),
-        ({"milestones": (50, 75)}, "between 0 and 1"),
-        ({"milestones": ("0.5",)}, "between 0 and 1"),
-        ({"original_steps": 10.5}, r"^original_steps=10\.5 must be a whole number"),
-        ({"original_steps": 9}, "steps=10 must be at most original_steps=9"),
-    ],
-)
-def test_error_names_what_is_wrong_with_a_rewound_rate(options, message):
-    with pytest.raises(ValueError, match=message):
-        learning_rate_rewinding(weight(), 10, **options)

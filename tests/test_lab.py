@@ -488,7 +488,7 @@ def test_a_killed_run_ends_with_its_workers_and_goes_on_where_it_was(in_processe
         assert len(in_session(process)) >= 3  # the run and its two workers
         process.kill()
         process.wait()
-        wait_until(lambda: in_session(process) == [], seconds=5)
+        wait_until(lambda: in_session(process) == [], seconds=20)
     finally:
         stop_hard(process)
     assert study.calls() == [1] * 4

@@ -197,48 +197,10 @@ def test_layer_collapse_is_reported_once():
         apply_global_pruning(model, sparsity=1 / 2)
 
 
-def broken(value: float) -> nn.Module:
-    model = random_network()
-    model[1].weight.data[3, 4] = value
-    return model
-
-
 def sharing() -> nn.Module:
     model = network(torch.ones(3, 3), torch.ones(3, 3))
     model[1].weight = model[0].weight
     return model
-
-
-@pytest.mark.parametrize(
-    ("make", "options", "message"),
-    [
-        (lambda: broken(float("nan")), HALF, "layer '1' has a weight that is NaN or infinite"),
-        (lambda: broken(float("inf")), HALF, "layer '1' has a weight that is NaN or infinite"),
-        (lambda: nn.Sequential(nn.BatchNorm1d(3)), HALF, "model has no layer to prune"),
-        (random_network, HALF | {"exclude": ("0", "1")}, "no convolution or linear layer is left"),
-        (random_network, {"amount": -0.1}, "amount=-0.1 must be a fraction"),
-        (random_network, {"amount": 1.0}, "amount=1.0 must be a fraction"),
-        (random_network, {"amount": 50}, "amount=50 must be a fraction.*write 0.5 for 50 %"),
-        (random_network, {"amount": 1}, "amount=1 must be a fraction"),
-        (random_network, {"amount": float("nan")}, "amount=nan must be a fraction"),
-        (random_network, {"amount": "0.5"}, "amount='0.5' must be a fraction"),
-        (random_network, {"sparsity": 1.5}, "sparsity=1.5 must be a fraction"),
-        (random_network, {"amount": 0.1, "sparsity": 0.1}, "give one of amount and sparsity"),
-        (random_network, {}, "give one of amount and sparsity, not amount=None"),
-        (random_network, HALF | {"criterion": "l3"}, 'criterion=\'l3\'.*"l1", "l2", "lamp" or "r'),
-        (random_network, HALF | {"scope": "all"}, 'scope=\'all\'.*"global" or "layerwise"'),
-        (random_network, HALF | {"exclude": "fc9"}, "exclude='fc9' is no layer.*0, 1"),
-        (random_network, HALF | {"exclude": ""}, "exclude='' is no layer"),
-        (half_pruned, {"sparsity": 0.4}, "sparsity=0.4 is less than the 0.5000 there is already"),
-        (half_pruned, {"sparsity": 0.4, "scope": "layerwise"}, "never brings a weight back"),
-        (half_pruned, {"amount": 2}, "amount=2 must be a fraction"),
-        (sharing, HALF, "layer '0' shares its weight with .1., where .*exclude"),
-    ],
-)
-def test_error_names_what_is_wrong_and_changes_nothing(make, options, message):
-    model = make()
-    with left_as_it_was(model), pytest.raises(ValueError, match=message):
-        apply_global_pruning(model, **options)
 
 
 def nested() -> nn.Module:

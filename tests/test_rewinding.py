@@ -158,28 +158,6 @@ def test_a_few_weights_that_happen_to_be_zero_are_rewound(zeros, refused):
         assert torch.equal(weight_rewinding(model, start).fc1.weight, start["fc1.weight"])
 
 
-def no_statistics():
-    return {name: t for name, t in snapshot(build()).items() if "running" not in name}
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: snapshot(lenet300()), r"another architecture: .*bn1\.bias.*fc1\.weight"),
-        (
-            lambda: snapshot(small_convnet(width=5)),
-            r"architecture: .*conv2.weight \(10, 5, 3, 3\) instead of \(8, 4, 3, 3\)",
-        ),
-        (no_statistics, r"another architecture: bn1\.running_mean"),
-        (dict, "another architecture"),
-    ],
-)
-def test_error_names_what_is_wrong_and_changes_nothing(pruned, make, message):
-    model, _ = pruned
-    with left_as_it_was(model), pytest.raises(ValueError, match=message):
-        weight_rewinding(model, make())
-
-
 def test_reinitializing_draws_every_weight_anew_under_the_masks(pruned, data):
     model, initial = pruned
     masks, parameters, trained = get_masks(model), list(model.parameters()), snapshot(model)
@@ -230,23 +208,6 @@ def test_without_one_each_layer_draws_as_torch_does():
         torch.manual_seed(3)
         torch_layer.reset_parameters()
     assert same(reinitialize(model, seed=3)[0].state_dict(), torch_layer.state_dict())
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (
-            lambda: nn.Sequential(nn.Linear(2, 2), nn.ParameterList([torch.ones(1)])),
-            "module '1' has parameters but no",
-        ),
-        (lambda: make_pruning_permanent(apply_global_pruning(build(), 0.5)), "zeros but no mask"),
-    ],
-)
-def test_reinitializing_refuses_and_changes_nothing(make, message):
-    model = make()
-    refused = pytest.raises(ValueError, match=message)
-    with left_as_it_was(model), random_state_left_alone(), refused:
-        reinitialize(model, seed=1)
 
 
 def test_weights_and_buffers_are_at_the_same_nine_points():
@@ -349,25 +310,3 @@ def test_barrier_is_that_of_evaluation_mode(pruned, data):
     other = weight_rewinding(copy.deepcopy(model), initial)
     expected = error_barrier(model.eval(), other.eval(), data.test)
     assert error_barrier(model.train(), other.train(), data.test) == expected
-
-
-def pruned_to(sparsity: float, seed: int = 0) -> nn.Module:
-    return apply_global_pruning(build(seed), sparsity=sparsity, scope="layerwise")
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "points", "message"),
-    [
-        (build, lambda: lenet300(seed=0), 1, "a and b are of different architectures"),
-        (build, lambda: small_convnet(width=5, seed=0), 1, "of different architectures"),
-        (build, lambda: pruned_to(0.5), 1, "or one of them has no masks"),
-        (lambda: pruned_to(0.5), build, 1, "or one of them has no masks"),
-        (lambda: pruned_to(0.5), lambda: pruned_to(0.6), 1, "a and b have different masks"),
-        (lambda: pruned_to(0.5), lambda: pruned_to(0.5, seed=1), 1, "have different masks"),
-        (build, build, 0, "points=0 must be a whole number"),
-        (build, build, -1, "points=-1 must be a whole number"),
-    ],
-)
-def test_barrier_says_what_is_wrong(data, a, b, points, message):
-    with pytest.raises(ValueError, match=message):
-        error_barrier(a(), b(), data.test, points)
