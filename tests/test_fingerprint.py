@@ -132,9 +132,7 @@ UNUSED = ("helpers", "UNUSED = 1", "UNUSED = 2")
 LIMIT = ("study", "LIMIT = 1", "LIMIT = 2")
 DEEPEST = ("deepest", "return 2", "return 3")
 TAKEN = "from toy.helpers import twice\ndef measure(x): return twice(x)"
-PACKAGE = (
-    "from math import sin as f\nfrom toy.deep import twice\ndef measure(x): return f(twice(x))"
-)
+PACKAGE = "from math import sin\nfrom toy.deep import twice\ndef measure(x): return sin(twice(x))"
 BOUND = "if True:\n    def helper(): return 1\ndef measure(): return helper()"
 REFLECTION = "import sys\nLIMIT = 1\ndef measure(name): return "
 OTHERS = [  # another study, a change, whether it counts

@@ -35,6 +35,7 @@ TINY_STUDY = '''
 
 import os
 import signal
+import time
 import warnings
 from pathlib import Path
 
