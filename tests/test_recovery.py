@@ -145,6 +145,14 @@ def test_as_many_weights_are_left_as_the_density_says(pruned):
     assert recovery.kept(recovery.without(dense, "nothing", 1.0, None)) == recovery.kept(dense)
 
 
+def test_a_rate_at_which_gradual_pruning_diverges_is_worth_nothing(monkeypatch):
+    monkeypatch.setattr(recovery, "dense_rate", lambda network: 0.1)
+    cell = CELL | {"method": "gradual", "budget": 1.0, "seed": 0, "alpha": None}
+    assert recovery.attempt(**cell, rate=1e30) == 0
+    with pytest.raises(ValueError, match="final=-1"):
+        recovery.attempt(**cell | {"density": 2.0}, rate=0.1)
+
+
 def test_a_comparison_is_one_row_of_the_network_brought_back(monkeypatch):
     monkeypatch.setattr(recovery, "chosen", lambda **cell: {"rate": 0.1, "alpha": None})
     cell = CELL | {"method": "gradual", "budget": 1.0}

@@ -60,6 +60,8 @@ TUNING_SEEDS = (100, 101)
 """Networks on which rates are chosen; those that are compared have the seeds from 0 up."""
 ROUNDS = 10
 """Of gradual pruning, a part of the budget each."""
+DIVERGED = "a weight that is NaN or infinite"
+"""What pruning says of a network that was trained at too high a rate."""
 
 DENSE = {"pruned": "nothing", "density": 1.0}
 TRAINING = DENSE | {"method": "training", "budget": 1.0}
@@ -181,8 +183,14 @@ def attempts(cell: dict, rate: float, alpha: float | None) -> list[dict]:
 
 
 def attempt(**settings) -> float:
-    """The validation accuracy after training."""
-    return evaluate(recovered(**settings), load_data().valid).accuracy
+    """The validation accuracy after training; 0 if it left nothing that could be pruned further."""
+    try:
+        model = recovered(**settings)
+    except ValueError as error:
+        if DIVERGED not in str(error):
+            raise
+        return 0.0
+    return evaluate(model, load_data().valid).accuracy
 
 
 def best(rows: list[dict], setting: str) -> float:
