@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from prunelab.figures.recovery import ways_back
+from prunelab import figures
 from prunelab.lab.playbook import agreement, behind_best, held_out, worst_case
 
 LOSS = {"cosine": 0.0, "LR rewinding": 0.1, "distillation": 1.0, "scratch": -3.0}
@@ -62,7 +62,7 @@ def test_the_worst_case_the_agreement_and_a_network_held_out(table):
 
 def test_the_heat_map_writes_every_distance(table):
     behind = behind_best(table)
-    picture = ways_back(behind)
+    picture = figures.ways_back(behind)
     (ax,) = picture.figure.axes
     texts = [text.get_text() for text in ax.texts]
     assert len(texts) == len(behind)
