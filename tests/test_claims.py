@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from prunelab.lab.claims import claims, counted, p_value, ticket_claims, verdict, verdicts
+from prunelab.lab.readme import README, table_of_claims, with_claims
 
 NUMBERS = ("mean", "low", "high")
 DATA = Path(__file__).parents[1] / "data"
@@ -212,6 +213,20 @@ def test_verdicts_are_those_that_notebooks_give_in_words(table):
         "10": "chhhhnchhh",
         "12": "hchhdhcccdddcddhhhhhhhh",
     }
+
+
+def test_the_readme_has_todays_verdicts_and_nothing_else_of_it_is_written(table):
+    text = README.read_text(encoding="utf-8")
+    assert with_claims(text) == text, "make notebooks writes the table"
+    assert with_claims(text.replace("| holds (1 of 2), cannot", "| never, cannot")) == text
+    assert "| **no difference that matters** | barrier over LR" in text
+    rows = [line for line in table_of_claims(table).splitlines() if line.endswith("| 02 |")]
+    assert rows == [
+        "| a teacher makes recovery twice as fast | does not hold (3 of 4), cannot be told "
+        "(1 of 4) | time without / with: 0.74 to 1.50 (above 2 is claimed) | 02 |"
+    ]
+    with pytest.raises(ValueError, match=r"README\.md has no lines"):
+        with_claims("# Nothing")
 
 
 def test_a_notebook_has_its_own_claims_and_writes_them(table):
