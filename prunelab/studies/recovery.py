@@ -157,9 +157,9 @@ def tried(network: str, pruned: str, density: float, method: str, budget: float)
 
 
 def rates_tried(cell: dict, usual: dict) -> list[dict]:
-    """Attempts at a rate and its neighbors below, widened until the best lies inside."""
-    high = RATES.index(usual["rate"])
-    low = high - 2
+    """Attempts at a rate and its two neighbors, widened until the best lies inside."""
+    usually = RATES.index(usual["rate"])
+    low, high = usually - 1, usually + 1
     rows = [row for r in RATES[low : high + 1] for row in attempts(cell, r, usual["alpha"])]
     while True:
         edge = choose(pd.DataFrame(rows), ["method"], "rate")["edge"].item()
