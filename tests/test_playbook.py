@@ -68,6 +68,7 @@ def test_the_heat_map_writes_every_distance(table):
     assert len(texts) == len(behind)
     assert texts.count("best") == 4
     assert ax.get_yticklabels()[0].get_text() == "scratch"
+    assert ax.get_xticklabels()[0].get_text() == "lenet300\nweights\n50%"
     assert "cosine in 2, LR rewinding in 2 of 4 cells" in picture.caption
     shown = ax.images[0].get_array()
     assert shown.shape == (4, 4)

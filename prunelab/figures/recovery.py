@@ -55,7 +55,11 @@ def _panel(ax, behind: pd.DataFrame, columns: pd.DataFrame, order: pd.Index) -> 
         weight = "bold" if good else "normal"
         text = "best" if mean == 0 else f"{mean:+.1f}"
         ax.text(x, y, text, ha="center", va="center", fontsize=7, fontweight=weight)
-    names = [f"{pruned}\n{density:.0%}" for _, pruned, density in columns.itertuples(index=False)]
+    several = len(set(columns["network"])) > 1
+    names = [
+        f"{network}\n{pruned}\n{density:.0%}" if several else f"{pruned}\n{density:.0%}"
+        for network, pruned, density in columns.itertuples(index=False)
+    ]
     ax.set_xticks(range(len(columns)), names, rotation=90)
     ax.grid(visible=False)
     ax.tick_params(length=0)
