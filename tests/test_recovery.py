@@ -6,7 +6,13 @@ import torch
 from prunelab.data import load_data
 from prunelab.masks import effective_weight, get_masks, prunable_layers
 from prunelab.models import lenet300, small_convnet
-from prunelab.studies import recovery, recovery_convnet, recovery_lenet300, recovery_resnet20
+from prunelab.studies import (
+    recovery,
+    recovery_convnet,
+    recovery_lenet300,
+    recovery_resnet20_filters,
+    recovery_resnet20_weights,
+)
 from prunelab.studies.recovery import ALPHAS, BUDGETS, OPEN, RATES, TUNING_SEEDS, Original
 from tests.helpers import same
 
@@ -17,22 +23,31 @@ CELL = {"network": "lenet300", "pruned": "weights", "density": 0.1, "budget": 0.
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     monkeypatch.setattr(recovery, "remember", lambda function, **call: function(**call))
-    monkeypatch.setitem(recovery.ORIGINALS, "lenet300", Original(lenet300, STEPS))
+    monkeypatch.setitem(recovery.ORIGINALS, "lenet300", Original(lenet300, STEPS, 128))
 
 
-@pytest.mark.parametrize("study", [recovery_lenet300, recovery_convnet, recovery_resnet20])
-def test_choices_come_first_and_every_cell_has_its_controls(study):
+@pytest.mark.parametrize(
+    ("study", "ways"),
+    [
+        (recovery_lenet300, set(OPEN)),
+        (recovery_convnet, set(OPEN)),
+        (recovery_resnet20_weights, {"training", "cosine", "distillation", "gradual"}),
+        (recovery_resnet20_filters, {"training", "cosine", "distillation"}),
+    ],
+)
+def test_choices_come_first_and_every_cell_has_its_controls(study, ways):
     points = study.grid(2)
     choices = [point for point in points if point["seed"] is None]
     assert points[: len(choices)] == choices
-    assert {choice["method"] for choice in choices} == set(OPEN)
+    assert {choice["method"] for choice in choices} == ways
     compared = [tuple(point.values()) for point in points[len(choices) :]]
     assert len(set(compared)) == len(compared)
     for network, pruned, density, method, budget, seed in compared:
         if method == "distillation" and pruned != "nothing":
             for control in ("scratch", "random mask"):
                 assert (network, pruned, density, control, budget, seed) in compared
-            assert (network, "nothing", 1.0, "cosine", budget, seed) in compared
+            if study is not recovery_resnet20_filters:
+                assert (network, "nothing", 1.0, "cosine", budget, seed) in compared
         if method == "gradual":
             assert pruned == "weights"
 
@@ -58,9 +73,18 @@ def test_the_grid_of_rates_is_widened_until_its_best_lies_inside(monkeypatch, pe
     assert recovery.chosen(**CELL, method="cosine") == {"rate": best, "alpha": None}
 
 
+def test_the_search_beside_a_teacher_begins_where_that_without_one_ended(monkeypatch):
+    monkeypatch.setattr(recovery, "dense_rate", lambda network: 0.01)
+    monkeypatch.setattr(recovery, "attempt", lambda rate, **_: -abs(rate - 0.3))
+    rows = recovery.measure(**CELL, method="one-cycle", seed=None)
+    assert sorted({row["rate"] for row in rows}) == [0.1, 0.3, 1.0]
+
+
 def test_alpha_is_chosen_at_the_best_rate(monkeypatch):
     monkeypatch.setattr(recovery, "dense_rate", lambda network: 0.1)
-    monkeypatch.setattr(recovery, "attempt", lambda rate, alpha, **_: alpha - abs(rate - 0.03))
+    monkeypatch.setattr(
+        recovery, "attempt", lambda rate, alpha, **_: (alpha or 0) - abs(rate - 0.03)
+    )
     rows = recovery.measure(**CELL, method="distillation", seed=None)
     assert {row["alpha"] for row in rows if row["rate"] == 0.03} == set(ALPHAS)
     assert {row["alpha"] for row in rows if row["rate"] != 0.03} == {0.5}
@@ -87,7 +111,7 @@ STARTS_FROM = {"weight rewinding": "0.25 to go", "rewinding to early": "early"}
 @pytest.fixture(scope="module")
 def states():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(recovery.ORIGINALS, "lenet300", Original(lenet300, STEPS))
+        patch.setitem(recovery.ORIGINALS, "lenet300", Original(lenet300, STEPS, 128))
         return recovery.training("lenet300", seed=0, rate=0.1)
 
 
@@ -95,7 +119,7 @@ def states():
 def test_each_way_starts_where_it_says_and_keeps_its_schedule(monkeypatch, states, method, rates):
     seen = {}
 
-    def retrain(model, data, pair, steps, seed, loss=None):
+    def retrain(model, data, pair, steps, seed, loss, batch_size):
         seen.update(model=model, steps=steps, loss=loss, rates=[])
         for _ in range(steps):
             seen["rates"].append(pair[0].param_groups[0]["lr"])

@@ -121,7 +121,9 @@ def _draw_lottery_networks(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]
 def _draw_recovery(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]:
     (network,) = table["network"].unique()
     behind = behind_best(comparisons(table))
-    yield f"recovery_{network}", ways_back(behind, f"{network}: points behind the best way back.")
+    kinds = set(behind["pruned"].str.split(",").str[0])
+    name = "_".join(["recovery", network, *(kinds if len(kinds) == 1 else ())])
+    yield name, ways_back(behind, f"{network}: points behind the best way back.")
 
 
 DRAWN = {
@@ -135,6 +137,7 @@ DRAWN = {
     "lottery_networks": _draw_lottery_networks,
     "recovery_lenet300": _draw_recovery,
     "recovery_convnet": _draw_recovery,
-    "recovery_resnet20": _draw_recovery,
+    "recovery_resnet20_weights": _draw_recovery,
+    "recovery_resnet20_filters": _draw_recovery,
 }
 """The studies that have figures of their own, with the functions that draw them."""

@@ -1,9 +1,9 @@
 """Every way back at one budget: what the studies recovery_lenet300, _convnet and _resnet20 share.
 
-All train by SGD with momentum 0.9, weight decay 5e-4 and 128 images a step. Where a method leaves
-its learning rate (or a teacher's share) open, validation images choose it, for every network,
-density and budget anew, on two networks that are not among those compared; the grid is widened
-until its best point lies inside. Test images are seen once, by what was chosen.
+All train by SGD with momentum 0.9 and weight decay 5e-4. Where a method leaves its learning rate
+(or a teacher's share) open, validation images choose it, for every network, density and budget
+anew, on two networks that are not among those compared; the grid is widened until its best point
+lies inside. Test images are seen once, by what was chosen.
 """
 
 import copy
@@ -35,16 +35,17 @@ from prunelab.training import evaluate
 
 
 class Original(NamedTuple):
-    """A dense network, and the steps it is trained for."""
+    """A dense network, the steps it is trained for, and the images of a step."""
 
     build: Callable[..., nn.Module]
     steps: int
+    batch_size: int
 
 
 ORIGINALS = {
-    "lenet300": Original(lenet300, 2150),  # 5 epochs of 430 steps
-    "convnet": Original(partial(small_convnet, width=12), 1290),
-    "resnet20": Original(partial(resnet20, width=8), 860),
+    "lenet300": Original(lenet300, 2150, 128),  # 5 epochs
+    "convnet": Original(partial(small_convnet, width=12), 1290, 64),  # 1.5 epochs
+    "resnet20": Original(partial(resnet20, width=8), 860, 64),  # 1 epoch
 }
 BUDGETS = (0.25, 1.0)
 """Steps of retraining, as shares of the steps of the dense training."""
@@ -82,10 +83,23 @@ WAYS = dict.fromkeys(UNTRAINED, (0.0,)) | {
 }
 """Every way back, with its budgets; "scratch" and "random mask" are the controls."""
 BESIDE = dict.fromkeys(UNTRAINED, (0.0,)) | dict.fromkeys(("cosine", "LR rewinding"), BUDGETS)
+"""At the other densities: the two that need least tuning."""
 AS_LONG = {"as pruned": (0.0,)} | dict.fromkeys(
     ("last rate", "cosine", "LR rewinding", "distillation"), BUDGETS
 )
 """What the dense network is given: nothing, or as many more steps."""
+FEWER_WAYS = dict.fromkeys(UNTRAINED, (0.0,)) | {
+    "last rate": (1.0,),
+    "cosine": BUDGETS,
+    "LR rewinding": BUDGETS,
+    "rewinding to early": (1.0,),
+    "distillation": BUDGETS,
+    "gradual": (1.0,),
+    "scratch": BUDGETS,
+    "random mask": BUDGETS,
+}
+"""For a network whose steps are dear."""
+FEWER_AS_LONG = {"as pruned": (0.0,)} | dict.fromkeys(("cosine", "LR rewinding"), BUDGETS)
 OPEN = {  # what a method leaves open
     "training": ("rate",),
     "constant": ("rate",),
@@ -95,26 +109,27 @@ OPEN = {  # what a method leaves open
     "distillation": ("rate", "alpha"),
     "distillation, LR rewinding": ("alpha",),
 }
+LIKE_COSINE = ("constant", "one-cycle", "distillation")
+"""Their search begins with the rate that was chosen for the cosine."""
 
 
 def points(
     network: str,
     seeds: int,
-    densities: dict[str, tuple[float, ...]],
-    beside: dict[str, tuple[float, ...]],
+    levels: list[tuple[dict[str, tuple[float, ...]], dict[str, tuple[float, ...]]]],
 ) -> list[dict]:
     """All choices first, so that no two comparisons wait for the same one.
 
     Args:
         network: one of `ORIGINALS`.
         seeds: networks that are compared.
-        densities: by what is pruned, where every way back is tried.
-        beside: where only the two that need least tuning are.
+        levels: pairs of densities, by what is pruned, and the ways that are tried there with
+            their budgets.
     """
     cells = [
         {"pruned": pruned, "density": density, "method": method, "budget": budget}
-        for levels, ways in ((densities, WAYS), (beside, BESIDE), ({"nothing": (1.0,)}, AS_LONG))
-        for pruned, several in levels.items()
+        for densities, ways in levels
+        for pruned, several in densities.items()
         for density in several
         for method, budgets in ways.items()
         for budget in budgets
@@ -158,7 +173,7 @@ def tried(network: str, pruned: str, density: float, method: str, budget: float)
 
 def rates_tried(cell: dict, usual: dict) -> list[dict]:
     """Attempts at a rate and its two neighbors, widened until the best lies inside."""
-    usually = RATES.index(usual["rate"])
+    usually = min(max(RATES.index(usual["rate"]), 1), len(RATES) - 2)
     low, high = usually - 1, usually + 1
     rows = [row for r in RATES[low : high + 1] for row in attempts(cell, r, usual["alpha"])]
     while True:
@@ -210,11 +225,16 @@ def chosen(**cell) -> dict:
 
 
 def usual_settings(cell: dict) -> dict:
-    """Where a search begins, and what a method without one is given: the dense training's rate."""
+    """What a method without a search is given, the dense training's rate; or where one begins."""
     method = cell["method"]
     if method in UNTRAINED:
         return {"rate": None, "alpha": None}
-    rate = 0.1 if method == "training" else dense_rate(cell["network"])
+    if method == "training":
+        rate = 0.1
+    elif method in LIKE_COSINE:
+        rate = chosen(**cell | {"method": "cosine"})["rate"]
+    else:
+        rate = dense_rate(cell["network"])
     alpha = 0.5 if method.startswith("distillation") else None
     return {"rate": rate, "alpha": alpha}
 
@@ -242,7 +262,7 @@ def recovered(
     steps = round(budget * original.steps)
     dense = with_weights(original.build, states["end"])
     if method == "gradual":
-        return pruned_gradually(dense, data, density, steps, rate, seed)
+        return pruned_gradually(dense, data, density, steps, original.batch_size, rate, seed)
     model = without(dense, pruned, density, random=seed if method == "random mask" else None)
     if method == "as pruned":
         return model
@@ -257,21 +277,22 @@ def recovered(
         reinitialize(model, seed=1000 + seed)
     pair = schedule(model, method, rate, steps, original.steps)
     loss = None if alpha is None else distill(dense, TEMPERATURE, alpha)
-    retrain(model, data, pair, steps, seed=1000 + seed, loss=loss)
+    how = {"loss": loss, "batch_size": original.batch_size}
+    retrain(model, data, pair, steps, seed=1000 + seed, **how)
     return model
 
 
 def training(network: str, seed: int, rate: float) -> dict[str, State]:
     """The dense network's weights at every moment to which a method goes back."""
     original, data = ORIGINALS[network], load_data()
-    model = original.build(seed=seed)
+    model, size = original.build(seed=seed), original.batch_size
     pair = learning_rate_rewinding(model, original.steps, lr=rate)
     moments = {f"{budget} to go": 1 - budget for budget in BUDGETS} | {"early": EARLY, "end": 1.0}
     states, reached = {}, 0
     for i, (name, share) in enumerate(sorted(moments.items(), key=lambda moment: moment[1])):
         step = round(share * original.steps)
         if step > reached:
-            retrain(model, data, pair, step - reached, seed=10 * seed + i)
+            retrain(model, data, pair, step - reached, seed=10 * seed + i, batch_size=size)
         states[name], reached = snapshot(model), step
     return states
 
@@ -299,7 +320,13 @@ def without(dense: nn.Module, pruned: str, density: float, random: int | None) -
 
 
 def pruned_gradually(
-    model: nn.Module, data: Data, density: float, steps: int, rate: float, seed: int
+    model: nn.Module,
+    data: Data,
+    density: float,
+    steps: int,
+    batch_size: int,
+    rate: float,
+    seed: int,
 ) -> nn.Module:
     """Pruned in ten rounds, with a cosine of its own in each."""
     gradual_pruning(
@@ -307,6 +334,7 @@ def pruned_gradually(
         data,
         sparsity_schedule("cubic", round(1 - density, 6), ROUNDS),
         steps_per_round=steps // ROUNDS,
+        batch_size=batch_size,
         finetune=partial(get_finetune_optimizer, lr=rate),
         seed=1000 + seed,
         eval_splits=(),
