@@ -30,7 +30,7 @@ def short(monkeypatch):
     ("study", "ways"),
     [
         (recovery_lenet300, set(OPEN)),
-        (recovery_convnet, set(OPEN)),
+        (recovery_convnet, {"training", "cosine", "distillation", "gradual"}),
         (recovery_resnet20_weights, {"training", "cosine", "distillation", "gradual"}),
         (recovery_resnet20_filters, {"training", "cosine", "distillation"}),
     ],
