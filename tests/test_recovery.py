@@ -10,6 +10,7 @@ from prunelab.studies import (
     recovery,
     recovery_convnet,
     recovery_lenet300,
+    recovery_lenet300_densities,
     recovery_resnet20_filters,
     recovery_resnet20_weights,
 )
@@ -30,6 +31,7 @@ def short(monkeypatch):
     ("study", "ways"),
     [
         (recovery_lenet300, set(OPEN)),
+        (recovery_lenet300_densities, {"training", "cosine"}),
         (recovery_convnet, {"training", "cosine", "distillation", "gradual"}),
         (recovery_resnet20_weights, {"training", "cosine", "distillation", "gradual"}),
         (recovery_resnet20_filters, {"training", "cosine", "distillation"}),

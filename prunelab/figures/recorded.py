@@ -136,6 +136,7 @@ DRAWN = {
     "instability": _draw_instability,
     "lottery_networks": _draw_lottery_networks,
     "recovery_lenet300": _draw_recovery,
+    "recovery_lenet300_densities": _draw_recovery,
     "recovery_convnet": _draw_recovery,
     "recovery_resnet20_weights": _draw_recovery,
     "recovery_resnet20_filters": _draw_recovery,
