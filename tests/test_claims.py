@@ -76,11 +76,13 @@ WORDS = {
     "10": ("an L1 penalty is better", "points over L2, not retrained", "above 0"),
     "10 late": ("an L1 penalty is better", "points over L2, retrained", "above 0"),
     "12 drop": ("filters cost more than weights", "points more, not retrained", "above 0"),
-    "12 weights": ("90 % sparsity is recoverable", "points lost", "below 1"),
-    "12 tuning": ("half the filters need careful tuning", "points over fine-tuning", "above 1"),
-    "12 rewind": ("weights want rewinding", "points over LR rewinding", "above 0"),
-    "12 teacher": ("filters want a teacher", "points over LR rewinding", "above 0"),
     "12 speed": ("filters make it faster at once", "time dense / cut", "above 1"),
+    "13 weights": ("90 % sparsity is recoverable", "points lost", "below 1"),
+    "13 tuning": ("half the filters need careful tuning", "points over the last rate", "above 1"),
+    "13 rewind": ("weights want rewinding", "points over a cosine", "above 0"),
+    "13 rewind rate": ("weights want rewinding", "points over LR rewinding", "above 0"),
+    "13 teacher": ("filters want a teacher", "points over a cosine", "above 0"),
+    "13 gradual": ("pruning bit by bit costs less", "points over a cosine", "above 0"),
 }
 
 
@@ -148,16 +150,41 @@ def guide_on_structure() -> Iterator[tuple]:
         single = rows.query("pruned == 'weights, equal parameters'")
         weights = {m: seeds(t) for m, t in single.groupby("method")}
         yield "12 drop", place, points(weights["before"], filters["before"])
-        yield "12 rewind", place, points(weights["rewind to late"], weights[LR])
-        yield "12 teacher", place, points(filters["distillation"], filters[LR])
-        if place == "half_convnet, 0.75":
-            yield "12 weights", place, points(seeds(single, "test_dense", method=LR), weights[LR])
-        if place.endswith(", 0.5"):
-            yield "12 tuning", place, points(filters[LR], filters["fine-tune"])
 
     for place, rows in settings(read("structured_cost"), "network", "ratio", "batch"):
         dense, cut = (seeds(rows, "median", variant=which) for which in ("dense", "filters"))
         yield "12 speed", place, ratio(dense, cut)
+
+    yield from guide_on_recovery()
+
+
+TWO_WAYS = {
+    "13 tuning": ("filters", "cosine", "last rate"),
+    "13 rewind": ("weights", "rewinding to early", "cosine"),
+    "13 rewind rate": ("weights", "rewinding to early", LR),
+    "13 teacher": ("filters", "distillation", "cosine"),
+    "13 gradual": ("weights", "gradual", "cosine"),
+}
+
+
+def guide_on_recovery() -> Iterator[tuple]:
+    files = sorted((DATA / "results").glob("recovery_*net*.csv"))
+    study = pd.concat([read(file.stem, role="comparison") for file in files])
+    for key, (kind, way, over) in TWO_WAYS.items():
+        pruned = study[study["pruned"].str.split(",").str[0] == kind]
+        for place, rows in settings(pruned, "network", "pruned", "density", "budget"):
+            if key == "13 tuning" and "0.5" not in place.split(", "):
+                continue
+            if {way, over} <= set(rows["method"]):
+                yield key, place, points(*(seeds(rows, method=m) for m in (way, over)))
+
+    whole = study.query("budget == 1 and density == 1")
+    for network, dense in settings(whole, "network"):
+        as_long = seeds(best(dense, "method"))
+        rows = study[study["pruned"].str.startswith("weights") & (study["network"] == network)]
+        rows = rows.query("budget == 1 and density <= 0.1 and method == 'cosine'")
+        for place, cell in settings(rows, "network", "pruned", "density"):
+            yield "13 weights", place, points(as_long, seeds(cell))
 
 
 WITHIN = {  # so near the bound, nobody would choose by it
@@ -167,7 +194,7 @@ WITHIN = {  # so near the bound, nobody would choose by it
     "below 1": (1 / 1.1, 1.1),
     "above 2": (2 / 1.1, 2 * 1.1),
 }
-BOUND_MATTERS = {WORDS[key] for key in ("01", "12 weights", "12 tuning")}
+BOUND_MATTERS = {WORDS[key] for key in ("01", "13 weights", "13 tuning")}
 
 
 def said_by(low: float, high: float, claimed: str, within=None) -> str:

@@ -133,6 +133,9 @@ RIGHT = {
     "11.3": lambda initial, trained, mask, fresh: fresh * mask,
     "12.1": lambda ratio: 1 - (1 - ratio) ** 2,
     "12.2": 16,
+    "13.1": lambda table: table.loc[table["valid_accuracy"].idxmax(), "test_accuracy"],
+    "13.2": lambda low, high: low >= -0.2,
+    "13.3": lambda behind: max(behind, key=lambda way: min(behind[way])),
 }
 
 MISUNDERSTOOD = [
@@ -214,6 +217,16 @@ MISUNDERSTOOD = [
     ("12.2", 1 / 16, "other way round"),
     ("12.2", 4, "pixels, not rows"),
     ("12.2", 1, "each pixel"),
+    ("13.1", lambda table: table["test_accuracy"].max(), "may not choose"),
+    ("13.1", lambda table: table["valid_accuracy"].max(), "not what chose it"),
+    ("13.1", lambda table: table.loc[table["valid_accuracy"].idxmax(), "rate"], "is the rate"),
+    ("13.1", lambda table: table["test_accuracy"].mean(), "Find the row"),
+    ("13.2", lambda low, high: low <= 0 <= high, "never reaches"),
+    ("13.2", lambda low, high: high >= -0.2, "cannot be told"),
+    ("13.2", lambda low, high: (low + high) / 2 >= -0.2, "cannot be told"),
+    ("13.2", lambda low, high: low != -0.5, "it is worse"),
+    ("13.3", lambda behind: max(behind, key=lambda way: sum(behind[way])), "best mean"),
+    ("13.3", lambda behind: min(behind, key=lambda way: min(behind[way])), "least bad"),
     ("10.1", [[2, 2, 2], [0, 5, 0]], "other way round"),
     ("10.1", [[1, 1, 1], [2, 2, 2]], "do not disagree"),
     ("10.1", [[1, 2], [3, 4]], "three weights"),

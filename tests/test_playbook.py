@@ -5,7 +5,14 @@ import pandas as pd
 import pytest
 
 from prunelab import figures
-from prunelab.lab.playbook import agreement, behind_best, held_out, worst_case
+from prunelab.lab.playbook import (
+    against_dense,
+    agreement,
+    behind_best,
+    decisions,
+    held_out,
+    worst_case,
+)
 
 LOSS = {"cosine": 0.0, "LR rewinding": 0.1, "distillation": 1.0, "scratch": -3.0}
 """Points of a way behind the first, where half of the weights are left."""
@@ -74,3 +81,72 @@ def test_the_heat_map_writes_every_distance(table):
     assert shown.shape == (4, 4)
     assert shown.max() == pytest.approx(-behind["mean"].min())
     assert shown.min() == 0
+
+
+@pytest.fixture(scope="module")
+def with_dense(table) -> pd.DataFrame:
+    """The dense network gains 0.5 points along a cosine, and nothing otherwise."""
+    dense = table[table["density"] == 0.5].assign(pruned="nothing", density=1.0)
+    dense = dense[dense["method"].isin(["cosine", "LR rewinding"])]
+    accuracy = 0.9 + 0.005 * (dense["method"] == "cosine")
+    dense = dense.assign(valid_accuracy=accuracy, test_accuracy=accuracy)
+    untrained = dense.assign(method="as pruned", test_accuracy=0.99, valid_accuracy=0.99)
+    return pd.concat([table, dense, untrained])
+
+
+def test_the_dense_network_beside_is_the_best_that_was_trained_as_long(with_dense):
+    lost = against_dense(with_dense).set_index(["network", "density", "method"])["mean"]
+    assert lost["lenet300", 0.5, "cosine"] == pytest.approx(-0.5)
+    assert lost["lenet300", 0.2, "distillation"] == pytest.approx(-3.0)
+    assert lost["convnet", 0.5, "LR rewinding"] == pytest.approx(0.4)
+    assert not (lost.index.get_level_values("density") == 1.0).any()
+
+
+def test_what_to_do_is_what_is_nearest_to_the_best_over_the_networks(with_dense):
+    decided = decisions(behind_best(with_dense), against_dense(with_dense)).set_index("density")
+    half = decided.loc[0.5]
+    assert (half["do"], half["networks"], half["as_good"]) == ("LR rewinding", 2, 2)
+    assert half["worst"] == pytest.approx(-0.1)
+    assert half["also"] == ()  # the cosine is 0.9 points behind in the convnet
+    assert (half["least"], half["most"]) == pytest.approx((-0.4, 0.6))
+    assert decided.loc[0.2, "do"] == "LR rewinding"
+    assert decided.loc[0.2, "as_good"] == 1  # 0.25 points behind in lenet300
+
+
+def test_a_way_that_one_network_has_not_tried_is_not_what_to_do(with_dense):
+    behind = behind_best(with_dense)
+    missing = (behind["network"] == "convnet") & (behind["method"] == "LR rewinding")
+    decided = decisions(behind[~missing], against_dense(with_dense))
+    assert set(decided["do"]) == {"cosine"}
+
+
+def test_the_chart_writes_every_decision(with_dense):
+    decided = decisions(behind_best(with_dense), against_dense(with_dense))
+    picture = figures.decision_chart(decided)
+    (ax,) = picture.figure.axes
+    texts = [text.get_text() for text in ax.texts]
+    assert texts[:4] == [
+        "LR rewinding",
+        "loses -0.4 to 0.6 points",
+        "as good as the best in 2 of 2",
+        "also as good: nothing",
+    ]
+    assert len(texts) == 4 * len(decided)
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        "prune weights,\nkeep 50%\nof all weights",
+        "prune weights,\nkeep 20%\nof all weights",
+    ]
+    greens = [patch.get_edgecolor()[:3] for patch in ax.patches]
+    assert greens[0] != greens[1]  # sure, and not
+    assert "keep 50%, prune weights, 100% of the steps: LR rewinding" in picture.caption
+
+
+def test_the_front_draws_what_is_lost_against_the_price(with_dense):
+    lost = against_dense(with_dense).query("method == 'cosine'")
+    picture = figures.front(lost.assign(bytes=lost["density"] / 2), "bytes")
+    left, right = picture.figure.axes
+    (points,) = [line for line in left.lines if line.get_label() == "weights"]
+    assert sorted(points.get_xdata()) == [0.1, 0.25]
+    assert [text.get_text() for text in right.texts] == ["50%", "20%"]
+    assert left.get_title(loc="left") in {"lenet300", "convnet"}
+    assert "50% kept: 25.0%, -0.5 points" in picture.caption

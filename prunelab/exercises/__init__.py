@@ -10,6 +10,7 @@ from prunelab.exercises import (  # noqa: F401 - each adds its checks on import
     l1_vs_l2,
     lottery_tickets,
     pruning_permanence,
+    recovery_playbook,
     sparsity_checks,
     start_here,
     structured_vs_unstructured,

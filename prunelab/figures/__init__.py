@@ -18,7 +18,7 @@ from prunelab.figures.pruning import (
     weight_histograms,
     zeros_while_training,
 )
-from prunelab.figures.recovery import ways_back
+from prunelab.figures.recovery import decision_chart, front, ways_back
 from prunelab.figures.sparsity import bytes_against_density, bytes_by_format, speed_against_density
 from prunelab.figures.style import Picture, use_theme
 from prunelab.figures.surgery import channel_map, zoo
@@ -32,7 +32,9 @@ __all__ = [
     "bytes_by_format",
     "channel_map",
     "class_probabilities",
+    "decision_chart",
     "differences",
+    "front",
     "images",
     "intervals_against",
     "kept_by_layer",

@@ -8,6 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from prunelab.intervals import choose, mean_interval, paired_difference, paired_ratio
+from prunelab.lab import playbook
 from prunelab.studies import recovery_speed, regularization, structured
 
 NUMBERS = ["mean", "low", "high"]
@@ -103,25 +104,26 @@ def weights_over_filters(study: pd.DataFrame) -> pd.DataFrame:
 
 
 def lost_without_weights(study: pd.DataFrame) -> pd.DataFrame:
-    """Notebook 12: dense minus LR rewinding with 8 % of the convnet's parameters, as weights."""
-    rows = study[(study["network"] == "half_convnet") & (study["ratio"] == 0.75)]
-    rows = rows[rows["pruned"] == structured.EQUAL_PARAMETERS]
-    rows = rows[rows["method"] == "LR rewinding"]
-    lost = rows.assign(lost=rows["test_dense"] - rows["test_accuracy"])
-    return _shares(lost, ["network", "ratio"], "lost")
+    """Notebook 13: dense trained as long minus a cosine, where 90 % of the weights or more go."""
+    points = playbook.against_dense(playbook.comparisons(study))
+    rows = points[(points["method"] == "cosine") & (points["budget"] == 1)]
+    rows = rows[rows["pruned"].str.startswith("weights") & (rows["density"] <= 0.1)]
+    lost = {"mean": -rows["mean"], "low": -rows["high"], "high": -rows["low"]}
+    return _named(rows.assign(**lost), playbook.CELL[:3])
 
 
 def careful_tuning(study: pd.DataFrame) -> pd.DataFrame:
-    """Notebook 12: LR rewinding minus fine-tuning, without half of the filters."""
-    half = study[(study["pruned"] == structured.FILTERS) & (study["ratio"] == 0.5)]
-    two = ("method", "LR rewinding", "fine-tune")
-    return _points(half, ["network", "ratio"], "test_accuracy", *two)
+    """Notebook 13: a cosine from its chosen rate minus the last rate, half of the weights cut."""
+    half = study[(study["pruned"] == "filters") & (study["density"] == 0.5)]
+    return lead(half, "cosine", "filters", over="last rate")
 
 
-def lead_of(study: pd.DataFrame, way: str, pruned: str) -> pd.DataFrame:
-    """Notebook 12: a way of retraining minus LR rewinding, where filters or weights are gone."""
-    rows = study[study["pruned"] == pruned]
-    return _points(rows, ["network", "ratio"], "test_accuracy", "method", way, "LR rewinding")
+def lead(study: pd.DataFrame, way: str, pruned: str, over: str = "cosine") -> pd.DataFrame:
+    """Notebook 13: a way back minus another one after equally many steps."""
+    rows = study[(study["role"] == "comparison") & study["method"].isin([way, over])]
+    rows = rows[rows["pruned"].str.startswith(pruned)]
+    both = rows.groupby(playbook.CELL)["method"].transform("nunique") == 2
+    return _points(rows[both], playbook.CELL, "test_accuracy", "method", way, over)
 
 
 def speed_without_filters(study: pd.DataFrame) -> pd.DataFrame:

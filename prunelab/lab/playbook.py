@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from prunelab.intervals import choose, paired_difference
-from prunelab.lab.claims import POINTS
+from prunelab.intervals import choose, mean_interval, paired_difference
+from prunelab.lab.protocol import POINTS
 from prunelab.lab.results import load_results
 
 CELL = ["network", "pruned", "density", "budget"]
@@ -13,13 +13,16 @@ UNTRAINED = ("as pruned", "BN recalibration")
 CONTROLS = ("scratch", "random mask")
 
 
-def recovery(networks: Iterable[str]) -> pd.DataFrame:
-    """The studies `recovery_<network>` in one table.
+STUDIES = ("lenet300", "convnet", "resnet20_weights", "resnet20_filters")
+
+
+def recovery(studies: Iterable[str] = STUDIES) -> pd.DataFrame:
+    """The studies `recovery_…` in one table.
 
     Raises:
         FileNotFoundError: a study that is not recorded.
     """
-    return pd.concat([load_results(f"recovery_{network}") for network in networks])
+    return pd.concat([load_results(f"recovery_{study}") for study in studies], ignore_index=True)
 
 
 def comparisons(study: pd.DataFrame) -> pd.DataFrame:
@@ -59,8 +62,7 @@ def behind_best(table: pd.DataFrame) -> pd.DataFrame:
     """
     table = table[table["pruned"] != "nothing"]
     candidates = table[~table["method"].isin([*UNTRAINED, *CONTROLS])]
-    means = candidates.groupby([*CELL, "method"])["valid_accuracy"].mean().reset_index()
-    best = means.loc[means.groupby(CELL)["valid_accuracy"].idxmax()].set_index(CELL)["method"]
+    best = _preferred(candidates, CELL).drop_duplicates(CELL).set_index(CELL)["method"]
     rows = [
         {**dict(zip(CELL, cell, strict=True)), "method": method, "best": best[cell], **behind}
         for cell, ways in table.groupby(CELL, sort=False)
@@ -77,6 +79,71 @@ def _behind(ways: pd.DataFrame, best: str):
         effect = paired_difference(ways, CELL, "test_accuracy", "method", method, best).iloc[0]
         numbers = {name: 100 * effect[name] for name in ("mean", "low", "high")}
         yield method, numbers | {"as_good": numbers["low"] >= -POINTS}
+
+
+def against_dense(table: pd.DataFrame) -> pd.DataFrame:
+    """Every way minus the dense network that was trained for as many more steps.
+
+    The dense network has several ways to train on; validation images prefer one, budget by budget.
+
+    Args:
+        table: what `comparisons` returns.
+
+    Returns:
+        A row a cell and way: the columns of the cell, `method`, and points of test accuracy as
+        `mean`, `low`, `high`, paired by seed.
+    """
+    dense, pruned = table[table["pruned"] == "nothing"], table[table["pruned"] != "nothing"]
+    dense = dense[~dense["method"].isin(UNTRAINED)]
+    as_long = _preferred(dense, ["network", "budget"])
+    beside = as_long[["network", "budget", "seed", "test_accuracy"]]
+    both = pruned.merge(beside, on=["network", "budget", "seed"], suffixes=("", "_dense"))
+    points = 100 * (both["test_accuracy"] - both["test_accuracy_dense"])
+    return mean_interval(both.assign(points=points), [*CELL, "method"], "points")
+
+
+def _preferred(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Of every group, the rows of the method with the best mean validation accuracy."""
+    means = rows.groupby([*by, "method"])["valid_accuracy"].mean().reset_index()
+    best = means.loc[means.groupby(by)["valid_accuracy"].idxmax(), [*by, "method"]]
+    return rows.merge(best)
+
+
+def decisions(behind: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
+    """What to do, given what is pruned, how far, and how many steps there are.
+
+    The way is the one with the least mean distance from the best, among those that were tried in
+    every network that has the cell.
+
+    Args:
+        behind: what `behind_best` returns.
+        lost: what `against_dense` returns.
+
+    Returns:
+        A row a `pruned`, `density` and `budget`: the way to `do`; in how many of `networks` it is
+        `as_good` as the best; `worst`, its greatest distance from it, in points; `also`, a tuple
+        of all other ways that are as good in every network; `least` and `most`: how many points
+        it loses against the dense network trained as long, over the networks.
+    """
+    rows = []
+    situation = CELL[1:]
+    for here, cells in behind.groupby(situation, sort=False):
+        ways = cells[~cells["method"].isin([*UNTRAINED, *CONTROLS])]
+        networks = ways["network"].nunique()
+        summary = ways.groupby("method").agg(
+            mean=("mean", "mean"),
+            worst=("mean", "min"),
+            good=("as_good", "sum"),
+            n=("mean", "size"),
+        )
+        everywhere = summary[summary["n"] == networks].sort_values("mean", ascending=False)
+        do, also = everywhere.iloc[0], everywhere.iloc[1:]
+        row = dict(zip(situation, here, strict=True)) | {"do": do.name, "networks": networks}
+        row |= {"as_good": do["good"], "worst": do["worst"]}
+        row["also"] = tuple(also.index[also["good"] == networks])
+        of_it = lost[(lost[situation] == list(here)).all(axis=1) & (lost["method"] == do.name)]
+        rows.append(row | {"least": -of_it["mean"].max(), "most": -of_it["mean"].min()})
+    return pd.DataFrame(rows).astype({"as_good": int})
 
 
 def worst_case(behind: pd.DataFrame) -> pd.DataFrame:
