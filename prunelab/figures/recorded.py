@@ -1,6 +1,7 @@
 """The figures of the recorded studies, and the one command that draws them all."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -8,14 +9,32 @@ import pandas as pd
 from prunelab.figures.general import intervals_against
 from prunelab.figures.lottery import TICKET_MEASURES, ticket_curves, tickets_against_density
 from prunelab.figures.pruning import accuracy_against_density, zeros_while_training
-from prunelab.figures.recovery import ways_back
+from prunelab.figures.recovery import decision_chart, ways_back
 from prunelab.figures.sparsity import speed_against_density
 from prunelab.figures.style import THEMES, Picture, use_theme
 from prunelab.figures.surgery import zoo
-from prunelab.lab.playbook import behind_best, comparisons
+from prunelab.lab.playbook import (
+    STUDIES,
+    against_dense,
+    behind_best,
+    comparisons,
+    decisions,
+    tried_fully,
+)
 from prunelab.lab.results import RESULTS, load_results
 from prunelab.studies.latency import relative_speed
 from prunelab.studies.one_shot import with_rules
+
+RECOVERY = tuple(
+    f"recovery_{network}"
+    for network in (
+        "lenet300",
+        "lenet300_densities",
+        "convnet",
+        "resnet20_weights",
+        "resnet20_filters",
+    )
+)
 
 
 def draw_recorded(folder: Path, results: Path = RESULTS) -> Iterator[Path]:
@@ -38,12 +57,20 @@ def draw_recorded(folder: Path, results: Path = RESULTS) -> Iterator[Path]:
         for study in recorded:
             with use_theme(theme):
                 pictures = dict(DRAWN[study](load_results(study, results)))
-            for name, picture in pictures.items():
-                if theme == "light":
-                    yield picture.save(folder / f"{name}.png")
-                    yield picture.save(folder / f"{name}.pdf")
-                else:
-                    yield picture.save(folder / f"{name}-{theme}.png")
+            yield from _saved(pictures, theme, folder)
+        if set(STUDIES) <= set(recorded):
+            with use_theme(theme):
+                pictures = dict(_draw_chart(results))
+            yield from _saved(pictures, theme, folder)
+
+
+def _saved(pictures: dict[str, Picture], theme: str, folder: Path) -> Iterator[Path]:
+    for name, picture in pictures.items():
+        if theme == "light":
+            yield picture.save(folder / f"{name}.png")
+            yield picture.save(folder / f"{name}.pdf")
+        else:
+            yield picture.save(folder / f"{name}-{theme}.png")
 
 
 def _draw_one_shot(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]:
@@ -118,12 +145,19 @@ def _draw_lottery_networks(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]
         yield f"lottery_{network}", tickets_against_density(rows, kinds, measures, title)
 
 
-def _draw_recovery(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]:
+def _draw_recovery(name: str, table: pd.DataFrame) -> Iterator[tuple[str, Picture]]:
     (network,) = table["network"].unique()
     behind = behind_best(comparisons(table))
-    kinds = set(behind["pruned"].str.split(",").str[0])
-    name = "_".join(["recovery", network, *(kinds if len(kinds) == 1 else ())])
     yield name, ways_back(behind, f"{network}: points behind the best way back.")
+
+
+def _draw_chart(results: Path) -> Iterator[tuple[str, Picture]]:
+    """The decision chart, which takes all studies of the playbook."""
+    table = comparisons(pd.concat(load_results(study, results) for study in STUDIES))
+    behind = behind_best(table)
+    decided = decisions(behind[tried_fully(behind)], against_dense(table))
+    words = "What to do with a pruned network, what it loses, and how sure that is."
+    yield "recovery_chart", decision_chart(decided, words)
 
 
 DRAWN = {
@@ -135,10 +169,6 @@ DRAWN = {
     "supermasks": _draw_supermasks,
     "instability": _draw_instability,
     "lottery_networks": _draw_lottery_networks,
-    "recovery_lenet300": _draw_recovery,
-    "recovery_lenet300_densities": _draw_recovery,
-    "recovery_convnet": _draw_recovery,
-    "recovery_resnet20_weights": _draw_recovery,
-    "recovery_resnet20_filters": _draw_recovery,
+    **{name: partial(_draw_recovery, name) for name in RECOVERY},
 }
 """The studies that have figures of their own, with the functions that draw them."""

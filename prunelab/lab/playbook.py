@@ -13,16 +13,17 @@ UNTRAINED = ("as pruned", "BN recalibration")
 CONTROLS = ("scratch", "random mask")
 
 
-STUDIES = ("lenet300", "convnet", "resnet20_weights", "resnet20_filters")
+STUDIES = ("recovery_lenet300", "recovery_convnet")
+"""What is recorded of the studies of recovery."""
 
 
 def recovery(studies: Iterable[str] = STUDIES) -> pd.DataFrame:
-    """The studies `recovery_…` in one table.
+    """The studies of recovery in one table.
 
     Raises:
         FileNotFoundError: a study that is not recorded.
     """
-    return pd.concat([load_results(f"recovery_{study}") for study in studies], ignore_index=True)
+    return pd.concat(map(load_results, studies), ignore_index=True)
 
 
 def comparisons(study: pd.DataFrame) -> pd.DataFrame:
@@ -35,6 +36,15 @@ def comparisons(study: pd.DataFrame) -> pd.DataFrame:
     trained = table[~table["method"].isin(UNTRAINED)]
     untrained = table[table["method"].isin(UNTRAINED)].drop(columns="budget")
     return pd.concat([trained, untrained.merge(trained[CELL].drop_duplicates())])
+
+
+def tried_fully(behind: pd.DataFrame) -> pd.Series:
+    """Whether a cell was given nearly all ways, and not only those that need least tuning.
+
+    Args:
+        behind: what `behind_best` returns.
+    """
+    return behind.groupby(CELL)["method"].transform("size") > 6
 
 
 def edges(study: pd.DataFrame) -> pd.DataFrame:
