@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from prunelab.lab.claims import claims, counted, p_value, ticket_claims, verdict, verdicts
-from prunelab.lab.readme import README, table_of_claims, with_claims
+from prunelab.lab.readme import README, findings, table_of_claims, with_claims
 
 NUMBERS = ("mean", "low", "high")
 DATA = Path(__file__).parents[1] / "data"
@@ -246,6 +246,7 @@ def test_the_readme_has_todays_verdicts_and_nothing_else_of_it_is_written(table)
     text = README.read_text(encoding="utf-8")
     assert with_claims(text) == text, "make notebooks writes the table"
     assert with_claims(text.replace("| holds (1 of 2), cannot", "| never, cannot")) == text
+    assert with_claims(text.replace("Is a teacher worth having?", "Is it?")) == text
     assert "| **no difference that matters** | barrier over LR" in text
     rows = [line for line in table_of_claims(table).splitlines() if line.endswith("| 02 |")]
     assert rows == [
@@ -254,6 +255,26 @@ def test_the_readme_has_todays_verdicts_and_nothing_else_of_it_is_written(table)
     ]
     with pytest.raises(ValueError, match=r"README\.md has no lines"):
         with_claims("# Nothing")
+
+
+def test_the_findings_are_the_least_and_the_greatest_effect(monkeypatch):
+    study = pd.concat(
+        pd.DataFrame(
+            {"network": network, "pruned": "weights", "density": 0.05, "budget": 1.0}
+            | {"method": method, "role": "comparison", "seed": range(5)}
+            | {"test_accuracy": 0.8 + (lead + 0.1 * np.arange(5) * (lead > 0)) / 100}
+        )
+        for network, gain in (("a", 1.0), ("b", 3.0), ("c", 2.0))
+        for method, lead in {"cosine": gain, "last rate": 0.0}.items()
+    )
+    dense = study.assign(pruned="nothing", test_accuracy=study["test_accuracy"] ** 2)
+    monkeypatch.setattr("prunelab.lab.readme.QUESTIONS", {"Why?": ("cosine", "last rate")})
+    assert findings(pd.concat([study, dense])) == (
+        "* **Why?** *Cosine* minus *last rate*, after equally many steps, in 3 settings: from "
+        "+1.20 [+1.00, +1.40] points (a, weights, 5% kept, 100% of the steps) to "
+        "+3.20 [+3.00, +3.40] points (b, weights, 5% kept, 100% of the steps). "
+        "That it gains: holds in 3."
+    )
 
 
 def test_a_notebook_has_its_own_claims_and_writes_them(table):
