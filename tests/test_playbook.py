@@ -150,3 +150,15 @@ def test_the_front_draws_what_is_lost_against_the_price(with_dense):
     assert [text.get_text() for text in right.texts] == ["50%", "20%"]
     assert left.get_title(loc="left") in {"lenet300", "convnet"}
     assert "50% kept: 25.0%, -0.5 points" in picture.caption
+
+
+def test_test_images_never_choose(table):
+    """Where test accuracies are turned around, the choices are the same, and look worse."""
+    turned = table.assign(test_accuracy=1 - table["test_accuracy"])
+    behind, before = behind_best(turned), behind_best(table)
+    assert behind["best"].tolist() == before["best"].tolist()
+    assert behind["valid"].tolist() == pytest.approx(before["valid"].tolist())
+    assert held_out(behind)["decided"].tolist() == held_out(before)["decided"].tolist()
+    assert held_out(behind)["mean"].min() > 0
+    lost = before.assign(low=0.0, high=0.0)
+    assert decisions(behind, lost)["do"].tolist() == decisions(before, lost)["do"].tolist()

@@ -67,8 +67,8 @@ def behind_best(table: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A row a cell and way: the columns of the cell, `method`, `best` (the name of the preferred
         way), points of test accuracy as `mean`, `low`, `high` (paired by seed; 0 for the best
-        itself), and `as_good`: the interval does not reach beyond the smallest effect that
-        matters, or lies above zero.
+        itself), `valid`: the mean distance on validation images, and `as_good`: the interval does
+        not reach beyond the smallest effect that matters below zero.
     """
     table = table[table["pruned"] != "nothing"]
     candidates = table[~table["method"].isin([*UNTRAINED, *CONTROLS])]
@@ -84,10 +84,12 @@ def behind_best(table: pd.DataFrame) -> pd.DataFrame:
 def _behind(ways: pd.DataFrame, best: str):
     for method in ways["method"].unique():
         if method == best:
-            yield method, {"mean": 0.0, "low": 0.0, "high": 0.0, "as_good": True}
+            yield method, {"mean": 0.0, "low": 0.0, "high": 0.0, "valid": 0.0, "as_good": True}
             continue
         effect = paired_difference(ways, CELL, "test_accuracy", "method", method, best).iloc[0]
+        valid = paired_difference(ways, CELL, "valid_accuracy", "method", method, best)["mean"]
         numbers = {name: 100 * effect[name] for name in ("mean", "low", "high")}
+        numbers["valid"] = 100 * valid.item()
         yield method, numbers | {"as_good": numbers["low"] >= -POINTS}
 
 
@@ -122,8 +124,8 @@ def _preferred(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 def decisions(behind: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
     """What to do, given what is pruned, how far, and how many steps there are.
 
-    The way is the one with the least mean distance from the best, among those that were tried in
-    every network that has the cell.
+    The way is the one with the least mean distance from the best on validation images, among those
+    that were tried in every network that has the cell.
 
     Args:
         behind: what `behind_best` returns.
@@ -141,12 +143,12 @@ def decisions(behind: pd.DataFrame, lost: pd.DataFrame) -> pd.DataFrame:
         ways = cells[~cells["method"].isin([*UNTRAINED, *CONTROLS])]
         networks = ways["network"].nunique()
         summary = ways.groupby("method").agg(
-            mean=("mean", "mean"),
+            valid=("valid", "mean"),
             worst=("mean", "min"),
             good=("as_good", "sum"),
             n=("mean", "size"),
         )
-        everywhere = summary[summary["n"] == networks].sort_values("mean", ascending=False)
+        everywhere = summary[summary["n"] == networks].sort_values("valid", ascending=False)
         do, also = everywhere.iloc[0], everywhere.iloc[1:]
         row = dict(zip(situation, here, strict=True)) | {"do": do.name, "networks": networks}
         row |= {"as_good": do["good"], "worst": do["worst"]}
@@ -197,7 +199,8 @@ def held_out(behind: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row a network, `pruned` and budget: the way with the least mean distance from the best on
-        the others, and its mean and worst distance on this one, in points.
+        the others' validation images, and its mean and worst distance on this one, in points of
+        test accuracy.
     """
     rows = []
     for (network, pruned, budget), cells in behind.groupby(["network", "pruned", "budget"]):
@@ -206,7 +209,7 @@ def held_out(behind: pd.DataFrame) -> pd.DataFrame:
         others = others[~others["method"].isin([*UNTRAINED, *CONTROLS])]
         if others.empty:
             continue
-        decided = others.groupby("method")["mean"].mean().idxmax()
+        decided = others.groupby("method")["valid"].mean().idxmax()
         here = cells.loc[cells["method"] == decided, "mean"]
         row = {"network": network, "pruned": pruned, "budget": budget, "decided": decided}
         rows.append(row | {"mean": here.mean(), "worst": here.min()})
