@@ -25,6 +25,7 @@ from scipy import stats
 from prunelab import figures
 from prunelab.data import ROOT
 from prunelab.figures import recorded, style
+from prunelab.lab.playbook import STUDIES
 from prunelab.lab.results import save_results
 
 INK, FAINT = style.THEMES["light"].ink, style.THEMES["light"].faint
@@ -708,6 +709,17 @@ def test_only_resnet20_is_drawn_at_the_end_of_training():
     titles = {k: [PROPERTIES["title"](a) for a in v.figure.axes] for k, v in pictures.items()}
     early = ["Iterations until early stop", "Test accuracy at early stop"]
     assert titles == {"lottery_conv2": early, "lottery_resnet20": ["Test accuracy at the end"]}
+
+
+def test_each_study_of_recovery_has_its_map_and_all_have_one_chart():
+    for study in STUDIES:
+        ((name, picture),) = pictures_of(study).items()
+        pruned = record(study, role="comparison").query("pruned != 'nothing'")
+        ways = {label.get_text() for label in picture.figure.axes[0].get_yticklabels()}
+        assert (name, ways) == (study, set(pruned["method"]))
+    ((name, chart),) = recorded._draw_chart(RESULTS)
+    assert name == "recovery_chart"
+    assert len(chart.figure.axes[0].patches) == len(chart.caption.split("; "))
 
 
 def test_files_of_the_recorded_studies(tmp_path, monkeypatch):
