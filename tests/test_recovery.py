@@ -1,14 +1,17 @@
 """The studies of recovery: their grids, how they choose, and that each way is what it says."""
 
+import pandas as pd
 import pytest
 import torch
 
 from prunelab.data import load_data
 from prunelab.masks import effective_weight, get_masks, prunable_layers
 from prunelab.models import lenet300, small_convnet
+from prunelab.sparsity import Latency
 from prunelab.studies import (
     recovery,
     recovery_convnet,
+    recovery_cost,
     recovery_lenet300,
     recovery_lenet300_densities,
     recovery_resnet20_filters,
@@ -19,6 +22,8 @@ from tests.helpers import same
 
 STEPS = 40
 CELL = {"network": "lenet300", "pruned": "weights", "density": 0.1, "budget": 0.25}
+
+TIMED = Latency(1.0, 1.0, 1.0)
 
 
 @pytest.fixture(autouse=True)
@@ -187,3 +192,34 @@ def test_a_comparison_is_one_row_of_the_network_brought_back(monkeypatch):
     assert (row["role"], row["rate"], row["weights"]) == ("comparison", 0.1, 26620)
     assert 0.5 < row["test_accuracy"] < 0.9
     assert row["bytes"] < 4 * 266_200 / 5
+
+
+def test_how_many_times_as_fast_is_the_dense_time_over_that_of_the_variant():
+    rows = [
+        {"network": "lenet300", "batch": 1, "seed": seed, "pruned": pruned, "density": density}
+        | {"stored as": stored, "median": seconds * (1 + seed)}
+        for seed in range(3)
+        for pruned, density, stored, seconds in (
+            ("nothing", 1.0, "dense", 4.0),
+            ("weights", 0.2, "CSR", 8.0),
+            ("filters", 0.5, "cut", 1.0),
+        )
+    ]
+    only_dense = [row | {"network": "convnet"} for row in rows if row["pruned"] == "nothing"]
+    faster = recovery_cost.times_as_fast(pd.DataFrame(rows + only_dense)).set_index("variant")
+    assert faster["mean"].to_dict() == pytest.approx(
+        {"weights, 20%, CSR": 0.5, "filters, 50%, cut": 4.0}
+    )
+
+
+def test_what_is_timed_is_what_the_density_says(monkeypatch):
+    seen = []
+    monkeypatch.setattr(recovery_cost, "latency", lambda model, x: seen.append(model) or TIMED)
+    rows = recovery_cost.measure("lenet300", 1, 0)
+    stored = ["dense", "zeros", "CSR", "zeros", "CSR", "cut", "cut"]
+    assert [row["stored as"] for row in rows] == stored
+    weights = [sum(p.numel() for p in model.parameters()) for model in seen]
+    assert weights[1] == weights[3] == weights[0]
+    assert weights[6] < weights[5] < weights[0]
+    zeros = [(layer.weight == 0).float().mean() for layer in (seen[1].fc1, seen[3].fc1)]
+    assert 0.7 < zeros[0] < 0.9 < zeros[1]

@@ -165,7 +165,7 @@ def _panel(ax: Axes, behind: pd.DataFrame, columns: pd.DataFrame, order: pd.Inde
     drawn = zip(cells["column"], rows, cells["mean"], cells["as_good"], strict=True)
     for x, y, mean, good in drawn:
         weight = "bold" if good else "normal"
-        text = "best" if mean == 0 else f"{mean:+.1f}"
+        text = "best" if mean == 0 else f"{mean:+.1f}".replace("-0.0", "0.0").replace("+0.0", "0.0")
         ax.text(x, y, text, ha="center", va="center", fontsize=7, fontweight=weight)
     several = len(set(columns["network"])) > 1
     names = [

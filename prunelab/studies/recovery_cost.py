@@ -6,7 +6,10 @@ with `--jobs 1`. Every trial measures all variants side by side, on one thread.
 
 import copy
 
+import pandas as pd
+
 from prunelab.data import load_data
+from prunelab.intervals import paired_ratio
 from prunelab.masks import make_pruning_permanent
 from prunelab.sparsity import latency
 from prunelab.studies.latency import to_csr
@@ -43,3 +46,16 @@ def measure(network: str, batch: int, seed: int) -> list[dict]:
         | latency(model, x)._asdict()
         for (pruned, density, stored), model in variants.items()
     ]
+
+
+def times_as_fast(table: pd.DataFrame) -> pd.DataFrame:
+    """How many times as fast as the dense network each variant is: geometric means, intervals."""
+    trial = ["network", "batch", "seed"]
+    dense = table.loc[table["pruned"] == "nothing", [*trial, "median"]]
+    others = table[table["pruned"] != "nothing"]
+    kept = [f"{density:.0%}" for density in others["density"]]
+    others = others.assign(variant=others["pruned"] + ", " + kept + ", " + others["stored as"])
+    beside = others.drop(columns="median").merge(dense, on=trial, validate="many_to_one")
+    both = pd.concat([others.assign(network_is="pruned"), beside.assign(network_is="dense")])
+    by = ["variant", "network", "batch"]
+    return paired_ratio(both, by, "median", "network_is", "dense", "pruned")
