@@ -38,7 +38,7 @@ def findings(study: pd.DataFrame) -> str:
         ends = effects.loc[[effects["mean"].idxmin(), effects["mean"].idxmax()]]
         least, most = written(ends) + " (" + ends["setting"].map(_in_words) + ")"
         lines.append(
-            f"* **{question}** *{way[0].upper()}{way[1:]}* minus *{over}*, after equally many "
+            f"* **{question}** *{way[0].upper()}{way[1:]}* minus *{over}*, with the same budget of "
             f"steps, in {len(effects)} settings: from {least} to {most}. That it gains: {counts}."
         )
     return "\n".join(lines)
