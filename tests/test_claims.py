@@ -277,7 +277,7 @@ def test_the_findings_are_the_least_and_the_greatest_effect(monkeypatch):
         "* **Why?** *Cosine* minus *last rate*, with the same budget of steps, in 3 settings: from "
         "+1.20 [+1.00, +1.40] points (a, weights, 5% kept, 100% of the steps) to "
         "+3.20 [+3.00, +3.40] points (b, weights, 5% kept, 100% of the steps). "
-        "That it gains: holds in 3."
+        "That the first gains: holds in 3."
     )
 
 

@@ -129,7 +129,7 @@ def test_the_chart_writes_every_decision(with_dense):
         "LR rewinding",
         "loses -0.4 to 0.6 points",
         "as good as the best in 2 of 2",
-        "also as good: nothing",
+        "also shown to be as good: none",
     ]
     assert len(texts) == 4 * len(decided)
     assert [label.get_text() for label in ax.get_yticklabels()] == [

@@ -156,7 +156,7 @@ def _draw_chart(results: Path) -> Iterator[tuple[str, Picture]]:
     table = comparisons(pd.concat(load_results(study, results) for study in STUDIES))
     behind = behind_best(table)
     decided = decisions(behind[tried_fully(behind)], against_dense(table))
-    words = "What to do with a pruned network, what it loses, and how sure that is."
+    words = "What to do with a pruned network, and what it loses."
     yield "recovery_chart", decision_chart(decided, words)
 
 

@@ -89,7 +89,7 @@ def decision_chart(decisions: pd.DataFrame, title: str = "") -> Picture:
             headline(figure, title)
         advice = "; ".join(
             f"keep {row.density:.0%}, prune {row.pruned}, {row.budget:.0%} of the steps: {row.do}, "
-            f"loses {row.least:.1f} to {row.most:.1f} points"
+            f"loses {_range(row)} points"
             for row in decisions.itertuples()
         )
         return Picture(figure, f"Decision chart. {advice}.")
@@ -97,7 +97,7 @@ def decision_chart(decisions: pd.DataFrame, title: str = "") -> Picture:
 
 def _card(ax: Axes, x: int, y: int, row) -> None:
     """One decision: the way, what is lost, how sure that is, and what is as good."""
-    sure = row.as_good == row.networks
+    sure = row.as_good == row.networks > 1
     color = COLORS[2] if sure else COLORS[4]
     box = FancyBboxPatch(
         (x + 0.03, y + 0.06), 0.94, 0.88, "round,pad=0,rounding_size=0.03", mutation_aspect=1.5
@@ -105,11 +105,16 @@ def _card(ax: Axes, x: int, y: int, row) -> None:
     box.set(facecolor=(color, 0.14), edgecolor=color, linewidth=1.0)
     ax.add_patch(box)
     ax.text(x + 0.07, y + 0.24, row.do, va="center", fontsize=10, fontweight="bold")
-    lost = " to ".join(dict.fromkeys(f"{value:.1f}" for value in (row.least, row.most)))
     certain = f"as good as the best in {row.as_good} of {row.networks}"
-    also = "also as good: " + (", ".join(row.also[:3]) or "nothing")
-    for i, words in enumerate((f"loses {lost} points", certain, also)):
+    if row.networks == 1:
+        certain = "the best in the one network tried"
+    also = "also shown to be as good: " + (", ".join(row.also[:3]) or "none")
+    for i, words in enumerate((f"loses {_range(row)} points", certain, also)):
         ax.text(x + 0.07, y + 0.45 + 0.19 * i, words, va="center", fontsize=7.5)
+
+
+def _range(row) -> str:
+    return " to ".join(dict.fromkeys(f"{value:.1f}" for value in (row.least, row.most)))
 
 
 def front(table: pd.DataFrame, price: str, title: str = "") -> Picture:

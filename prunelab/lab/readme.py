@@ -14,8 +14,8 @@ from prunelab.lab.protocol import POINTS
 
 README = ROOT / "README.md"
 QUESTIONS = {
-    "Is the learning rate worth choosing?": ("cosine", "last rate"),
-    "Is it worth going back to earlier weights?": ("rewinding to early", "cosine"),
+    "Is the last learning rate enough?": ("cosine", "last rate"),
+    "Is it worth going back, and repeating 90 % of the training?": ("rewinding to early", "cosine"),
     "Is a teacher worth having?": ("distillation", "cosine"),
 }
 """Each with two ways back; the first minus the second is the answer."""
@@ -39,7 +39,8 @@ def findings(study: pd.DataFrame) -> str:
         least, most = written(ends) + " (" + ends["setting"].map(_in_words) + ")"
         lines.append(
             f"* **{question}** *{way[0].upper()}{way[1:]}* minus *{over}*, with the same budget of "
-            f"steps, in {len(effects)} settings: from {least} to {most}. That it gains: {counts}."
+            f"steps, in {len(effects)} settings: from {least} to {most}. "
+            f"That the first gains: {counts}."
         )
     return "\n".join(lines)
 
