@@ -25,15 +25,12 @@ from prunelab.lab.results import RESULTS, load_results
 from prunelab.studies.latency import relative_speed
 from prunelab.studies.one_shot import with_rules
 
-RECOVERY = tuple(
-    f"recovery_{network}"
-    for network in (
-        "lenet300",
-        "lenet300_densities",
-        "convnet",
-        "resnet20_weights",
-        "resnet20_filters",
-    )
+RECOVERY = (
+    "recovery_lenet300",
+    "recovery_lenet300_densities",
+    "recovery_convnet",
+    "recovery_resnet20_weights",
+    "recovery_resnet20_filters",
 )
 
 

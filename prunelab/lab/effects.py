@@ -128,7 +128,7 @@ def careful_tuning(study: pd.DataFrame) -> pd.DataFrame:
 
 
 def lead(study: pd.DataFrame, way: str, pruned: str, over: str = "cosine") -> pd.DataFrame:
-    """Notebook 13: a way back minus another one after equally many steps."""
+    """Notebook 13: a way back minus another one with the same budget of steps."""
     rows = study[(study["role"] == "comparison") & study["method"].isin([way, over])]
     rows = rows[rows["pruned"].str.startswith(pruned)]
     both = rows.groupby(playbook.CELL)["method"].transform("nunique") == 2
