@@ -36,6 +36,7 @@ def masked_lenet(rounds: int, seed: int = 0) -> nn.Sequential:
     return model
 
 
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 every_density = pytest.mark.parametrize("rounds", MASKED.values(), ids=MASKED)
 
 
@@ -182,19 +183,21 @@ def doubled(data: Data) -> Data:
     return replace(data, **{n: replace(split, x=split.x.double()) for n, split in splits.items()})
 
 
-def test_networks_trained_together_are_those_trained_alone():
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)])
+def test_networks_trained_together_are_those_trained_alone(device):
     first, second = (doubled(few_images(seed=seed)) for seed in (0, 1))
     rounds, datas, seeds = (0, 7, 21), [first, second, first], [3, 4, 3]
     recipe = {"steps": 62, "batch_size": 70, "eval_every": 4, "lr": 0.01}
     recipe["eval_splits"] = ("valid", "test")
-    together = [masked_lenet(n, seed).double() for seed, n in enumerate(rounds)]
+    together = [masked_lenet(n, seed).double().to(device) for seed, n in enumerate(rounds)]
     results = fit_together(together, datas, seeds=seeds, **recipe)
     for i, (history, best) in enumerate(results):
         alone = masked_lenet(rounds[i], i).double()
         expected = fit_masked(alone, datas[i], seed=seeds[i], **recipe)
         pd.testing.assert_frame_equal(history, expected.history, rtol=1e-6)
-        torch.testing.assert_close(best, expected.best, atol=1e-6, rtol=0)
-        torch.testing.assert_close(snapshot(together[i]), snapshot(alone), atol=1e-6, rtol=0)
+        how = {"atol": 1e-6, "rtol": 0, "check_device": False}
+        torch.testing.assert_close(best, expected.best, **how)
+        torch.testing.assert_close(snapshot(together[i]), snapshot(alone), **how)
     stops = [early_stop(history) for history, _ in results]
     assert len(set(stops)) > 1
     assert min(stops) < 62

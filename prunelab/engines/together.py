@@ -1,6 +1,7 @@
 """Training many masked networks as one computation, for an accelerator."""
 
 import copy
+from collections.abc import Callable
 
 import pandas as pd
 import torch
@@ -62,7 +63,17 @@ def fit_together(
     train = _Pool([data.train for data in datas], device)
     pools = {name: _Pool([getattr(data, name) for data in datas], device) for name in eval_splits}
     batches = [shuffled_batches(train.size, batch_size, seed, device) for seed in seeds]
-    optimizer = torch.optim.Adam(list(parameters.values()), lr, fused=True)
+    on_gpu = device.type == "cuda"
+    optimizer = torch.optim.Adam(list(parameters.values()), lr, fused=True, capturable=on_gpu)
+
+    def advance(index: Tensor) -> None:
+        batch = train[index]
+        for name, gradient in gradients(parameters, masks, batch.x, batch.y).items():
+            parameters[name].grad = gradient
+        optimizer.step()
+
+    if on_gpu:
+        advance = _as_one_launch(advance, optimizer, (len(models), batch_size))
 
     histories: list[list[dict]] = [[] for _ in models]
     lowest, best = (
@@ -79,10 +90,7 @@ def fit_together(
                     if name == "valid" and found["loss"] < lowest[i]:
                         lowest[i], best[i] = found["loss"], _network(parameters, i)
         if step < steps:
-            batch = train[torch.stack([next(own) for own in batches])]
-            for name, gradient in gradients(parameters, masks, batch.x, batch.y).items():
-                parameters[name].grad = gradient
-            optimizer.step()
+            advance(torch.stack([next(own) for own in batches]))
 
     trained = []
     for i, model in enumerate(models):
@@ -90,6 +98,43 @@ def fit_together(
         weight_rewinding(model, _network(parameters, i))
         trained.append(Trained(pd.DataFrame(histories[i]), state))
     return trained
+
+
+def _as_one_launch(
+    step: Callable[[Tensor], None], optimizer: torch.optim.Optimizer, shape: tuple[int, int]
+) -> Callable[[Tensor], None]:
+    """The step as a CUDA graph, which starts its hundreds of kernels at once.
+
+    A graph is of one shape; batches of another, as the last of an epoch, take the step as it is.
+    Recording needs a few steps before it: what they change is put back.
+    """
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    before = [weight.detach().clone() for weight in weights]
+    recorded = torch.zeros(shape, dtype=torch.long, device=weights[0].device)
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(3):
+            step(recorded)
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step(recorded)
+    with torch.no_grad():
+        for weight, value in zip(weights, before, strict=True):
+            weight.copy_(value)
+        for moments in optimizer.state.values():
+            for moment in moments.values():
+                moment.zero_()
+
+    def replay(index: Tensor) -> None:
+        if index.shape != recorded.shape:
+            step(index)
+        else:
+            recorded.copy_(index)
+            graph.replay()
+
+    return replay
 
 
 def _masked_copy(model: nn.Sequential) -> nn.Sequential:
