@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 
 import pandas as pd
 import torch
@@ -76,16 +77,13 @@ def fit_together(
         advance = _as_one_launch(advance, optimizer, (len(models), batch_size))
 
     histories: list[list[dict]] = [[] for _ in models]
-    lowest, best = (
-        [float("inf")] * len(models),
-        [_network(parameters, i) for i in range(len(models))],
-    )
+    lowest = [float("inf")] * len(models)
+    best = [_network(parameters, i) for i in range(len(models))]
     for step in range(steps + 1):
         if step % eval_every == 0 or step == steps:
             for name, pool in pools.items():
-                for i, found in enumerate(
-                    pool.evaluate(lambda x: all_outputs(parameters, masks, x))
-                ):
+                scores = partial(all_outputs, parameters, masks)
+                for i, found in enumerate(pool.evaluate(scores)):
                     histories[i].append({"step": step, "split": name, **found})
                     if name == "valid" and found["loss"] < lowest[i]:
                         lowest[i], best[i] = found["loss"], _network(parameters, i)
@@ -106,20 +104,11 @@ def _as_one_launch(
     """The step as a CUDA graph, which starts its hundreds of kernels at once.
 
     A graph is of one shape; batches of another, as the last of an epoch, take the step as it is.
-    Recording needs a few steps before it: what they change is put back.
     """
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     before = [weight.detach().clone() for weight in weights]
     recorded = torch.zeros(shape, dtype=torch.long, device=weights[0].device)
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
-        for _ in range(3):
-            step(recorded)
-    torch.cuda.current_stream().wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step(recorded)
+    graph = _graph(lambda: step(recorded))
     with torch.no_grad():
         for weight, value in zip(weights, before, strict=True):
             weight.copy_(value)
@@ -135,6 +124,20 @@ def _as_one_launch(
             graph.replay()
 
     return replay
+
+
+def _graph(step: Callable[[], None]) -> torch.cuda.CUDAGraph:
+    """What a step starts on the GPU; it is taken three times before it can be recorded."""
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph
 
 
 def _masked_copy(model: nn.Sequential) -> nn.Sequential:
