@@ -367,6 +367,17 @@ def test_points_know_of_each_other_only_on_an_accelerator():
     assert all(point["trials"] == 2 and point["reinits"] == 1 for point in on_device)
 
 
+def test_what_an_accelerator_measures_can_be_recorded_and_less_cannot():
+    def folder(seeds, **options):
+        settings = runner.grid_settings(study, seeds, "recorded", {"device": "cuda"} | options)
+        return runner.results_folder(study, settings, record=True)
+
+    assert folder(50) == runner.RESULTS
+    for less in ({"seeds": 2}, {"seeds": 50, "iterations": 600}):
+        with pytest.raises(ValueError, match="record=True would put"):
+            folder(**less)
+
+
 def test_a_round_is_trained_together_once(small_study, monkeypatch):
     calls = []
 

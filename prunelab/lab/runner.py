@@ -180,7 +180,8 @@ def results_folder(
     """Where a run is written: below `build`, in a folder named by what differs from the record.
 
     Raises:
-        ValueError: it is to be recorded, but has fewer seeds than the record or another setting.
+        ValueError: it is to be recorded, but has fewer seeds than the record or another setting
+            than the device.
     """
     name = study.__name__.rpartition(".")[2]
     recorded = (load_record(name, RESULTS) or {}).get("seeds", SEEDS)
@@ -193,8 +194,8 @@ def results_folder(
             differs.append(f"{key}={','.join(map(str, values))}")
     if not record:
         return BUILD / name / re.sub(r"[^\w.,=+-]", "_", "+".join(differs) or "again")
-    more = f"seeds={max(settings['seeds'], recorded)}"
-    if set(differs) - {more}:
+    same = {f"seeds={max(settings['seeds'], recorded)}", f"device={settings.get('device')}"}
+    if set(differs) - same:
         raise ValueError(
             f"record=True would put {' '.join(differs)} in the place of the recorded {name}, with "
             f"{recorded} seeds and no other option; leave one of them out"
