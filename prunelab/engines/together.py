@@ -30,10 +30,8 @@ def fit_together(
 ) -> list[Trained]:
     """Train masked networks of one architecture in place, all of them as one computation.
 
-    Each is trained as `fit_masked` would train it alone, up to rounding. It is meant for an
-    accelerator, which one small network does not fill. What was tested: on a CPU, that the results
-    are those of `fit_masked`; there it saves nothing. It has not been run on an accelerator, so
-    nothing is known of its speed there.
+    Each is trained as `fit_masked` would train it alone, up to rounding. It is meant for a GPU,
+    which one small network does not fill; on a CPU it saves nothing.
 
     Args:
         models: networks as `fit_masked` takes them, on one device; their masks may differ.

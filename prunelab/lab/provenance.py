@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import torch
+
 from prunelab.data import CHECKOUT
 
 
@@ -26,6 +28,7 @@ def provenance(command: str) -> dict:
             "system": f"{platform.system()} {platform.machine()}",
             "processor": _processor(),
             "cores": os.cpu_count(),
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
