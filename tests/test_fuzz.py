@@ -4,7 +4,7 @@ import copy
 import inspect
 import re
 import warnings
-from contextlib import suppress
+from contextlib import chdir, suppress
 from importlib import import_module
 from types import SimpleNamespace
 
@@ -87,6 +87,13 @@ WRONG = [
 # fmt: on
 LONG = {"steps", "epochs", "rounds", "points", "steps_per_round", "width", "num_classes"}
 SMALL = [v for v in WRONG if not isinstance(v, int | float) or v < 100]  # else work without end
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_written_here(tmp_path_factory):
+    """What takes a path may well write to "no such thing"."""
+    with chdir(tmp_path_factory.mktemp("fuzz")):
+        yield
 
 
 class Answered(Exception):
