@@ -1,5 +1,7 @@
 """The studies of recovery: their grids, how they choose, and that each way is what it says."""
 
+import math
+
 import pandas as pd
 import pytest
 import torch
@@ -16,6 +18,7 @@ from prunelab.studies import (
     recovery_lenet300_densities,
     recovery_resnet20_filters,
     recovery_resnet20_weights,
+    shared,
 )
 from prunelab.studies.recovery import ALPHAS, BUDGETS, OPEN, RATES, TUNING_SEEDS, Original
 from tests.helpers import same
@@ -223,3 +226,17 @@ def test_what_is_timed_is_what_the_density_says(monkeypatch):
     assert weights[6] < weights[5] < weights[0]
     zeros = [(layer.weight == 0).float().mean() for layer in (seen[1].fc1, seen[3].fc1)]
     assert 0.7 < zeros[0] < 0.9 < zeros[1]
+
+
+@pytest.mark.parametrize(
+    ("peak", "tried"),
+    [(1.0, [0.3, 1.0, 3.0]), (10.0, [0.3, 1.0, 3.0, 10.0, 30.0]), (0.1, [0.1, 0.3, 1.0, 3.0])],
+)
+def test_a_grid_of_rates_is_widened_until_its_best_lies_inside(peak, tried):
+    def rows_at(rate):
+        accuracy = -abs(math.log(rate / peak))
+        return [{"network": "n", "rate": rate, "valid_accuracy": accuracy + i} for i in range(2)]
+
+    rates = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+    rows = shared.widened(rows_at, rates, 0.3, 3.0)  # 0.1 is the end of all rates there are
+    assert [row["rate"] for row in rows] == [rate for rate in tried for _ in range(2)]

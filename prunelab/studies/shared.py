@@ -94,6 +94,30 @@ def split_rows(model: nn.Module, data: Data, setting: dict) -> list[dict]:
     ]
 
 
+def widened(
+    rows_at: Callable[[float], list[dict]], rates: tuple[float, ...], low: float, high: float
+) -> list[dict]:
+    """Rows at all rates from `low` to `high`, and on until the best on validation lies inside.
+
+    Args:
+        rows_at: what is measured at a rate: rows with `network`, `rate` and `valid_accuracy`.
+        rates: all rates there are, in ascending order.
+        low, high: two of them.
+    """
+    first, last = rates.index(low), rates.index(high)
+    rows = [row for rate in rates[first : last + 1] for row in rows_at(rate)]
+    while True:
+        edge = choose(pd.DataFrame(rows), ["network"], "rate")["edge"].item()
+        if edge == "low" and first > 0:
+            first -= 1
+            rows = rows_at(rates[first]) + rows
+        elif edge == "high" and last < len(rates) - 1:
+            last += 1
+            rows += rows_at(rates[last])
+        else:
+            return rows
+
+
 def cost(model: nn.Module, x: Tensor) -> dict[str, int]:
     """Parameters left, and multiplications by weights that are left, for one image."""
     layers = prunable_layers(model)
