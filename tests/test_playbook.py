@@ -128,7 +128,7 @@ def test_the_chart_writes_every_decision(with_dense):
     assert texts[:4] == [
         "LR rewinding",
         "loses -0.4 to 0.6 points",
-        "as good as the best in 2 of 2",
+        "as good as the best in 2 of 2 networks",
         "also shown to be as good: none",
     ]
     assert len(texts) == 4 * len(decided)

@@ -105,7 +105,7 @@ def _card(ax: Axes, x: int, y: int, row) -> None:
     box.set(facecolor=(color, 0.14), edgecolor=color, linewidth=1.0)
     ax.add_patch(box)
     ax.text(x + 0.07, y + 0.24, row.do, va="center", fontsize=10, fontweight="bold")
-    certain = f"as good as the best in {row.as_good} of {row.networks}"
+    certain = f"as good as the best in {row.as_good} of {row.networks} networks"
     if row.networks == 1:
         certain = "the best in the one network tried"
     also = "also shown to be as good: " + (", ".join(row.also[:3]) or "none")

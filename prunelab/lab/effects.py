@@ -103,15 +103,6 @@ def weights_over_filters(study: pd.DataFrame) -> pd.DataFrame:
     return _points(before, ["network", "ratio"], "test_accuracy", *two)
 
 
-def lost_without_weights(study: pd.DataFrame) -> pd.DataFrame:
-    """Notebook 12: dense minus LR rewinding with 8 % of the convnet's parameters, as weights."""
-    rows = study[(study["network"] == "half_convnet") & (study["ratio"] == 0.75)]
-    rows = rows[rows["pruned"] == structured.EQUAL_PARAMETERS]
-    rows = rows[rows["method"] == "LR rewinding"]
-    lost = rows.assign(lost=rows["test_dense"] - rows["test_accuracy"])
-    return _shares(lost, ["network", "ratio"], "lost")
-
-
 def lost_to_dense_as_long(study: pd.DataFrame) -> pd.DataFrame:
     """Notebook 13: dense trained as long minus a cosine, where 90 % of the weights or more go."""
     points = playbook.against_dense(playbook.comparisons(study))
