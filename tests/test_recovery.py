@@ -240,9 +240,3 @@ def test_a_grid_of_rates_is_widened_until_its_best_lies_inside(peak, tried):
     rates = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
     rows = shared.widened(rows_at, rates, 0.3, 3.0)  # 0.1 is the end of all rates there are
     assert [row["rate"] for row in rows] == [rate for rate in tried for _ in range(2)]
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_network_on_a_gpu_costs_what_it_costs_on_the_cpu():
-    model, x = lenet300(seed=0), torch.zeros(1, 1, 28, 28)
-    assert shared.cost(model.cuda(), x) == shared.cost(model.cpu(), x)
