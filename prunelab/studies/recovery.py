@@ -118,7 +118,7 @@ def points(
     seeds: int,
     levels: list[tuple[dict[str, tuple[float, ...]], dict[str, tuple[float, ...]]]],
 ) -> list[dict]:
-    """All choices first, so that no two comparisons wait for the same one.
+    """All choices first, each after those it begins with, so that nothing is chosen twice at once.
 
     Args:
         network: one of `ORIGINALS`.
@@ -138,6 +138,7 @@ def points(
     ]
     cells = [{"network": network} | cell for cell in cells]
     choices = [{**cell, "seed": None} for cell in cells if cell["method"] in OPEN]
+    choices.sort(key=lambda cell: cell["method"] in LIKE_COSINE)
     first = {"network": network, **TRAINING, "seed": None}
     return [first, *choices, *({**cell, "seed": seed} for seed in range(seeds) for cell in cells)]
 
