@@ -1,5 +1,6 @@
 """The studies of recovery: their grids, how they choose, and that each way is what it says."""
 
+import copy
 import math
 
 import pandas as pd
@@ -18,9 +19,11 @@ from prunelab.studies import (
     recovery_lenet300_densities,
     recovery_resnet20_filters,
     recovery_resnet20_weights,
+    recovery_speed,
     shared,
 )
 from prunelab.studies.recovery import ALPHAS, BUDGETS, OPEN, RATES, TUNING_SEEDS, Original
+from prunelab.training import evaluate, fit
 from tests.helpers import same
 
 STEPS = 40
@@ -240,3 +243,26 @@ def test_a_grid_of_rates_is_widened_until_its_best_lies_inside(peak, tried):
     rates = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
     rows = shared.widened(rows_at, rates, 0.3, 3.0)  # 0.1 is the end of all rates there are
     assert [row["rate"] for row in rows] == [rate for rate in tried for _ in range(2)]
+
+
+def test_recovery_counts_the_steps_until_the_target_and_both_losses_have_their_price(
+    data, monkeypatch
+):
+    dense = lenet300(seed=0)
+    fit(dense, data, steps=150, progress=False)
+    target = recovery_speed.TARGET * evaluate(dense, data.valid).accuracy
+    monkeypatch.setattr(recovery_speed, "load_data", lambda: data)
+    monkeypatch.setattr(recovery_speed, "dense_network", lambda *_: copy.deepcopy(dense))
+    monkeypatch.setattr(recovery_speed, "remember", lambda function, **call: function(**call))
+    monkeypatch.setattr(recovery_speed, "ROUND", 2)
+    monkeypatch.setattr(recovery_speed, "LIMIT", {"lenet300": 40})
+    monkeypatch.setattr(recovery_speed, "RATES", (1e-6, 1e-3, 0.01, 0.1))
+    monkeypatch.setattr(recovery_speed, "FIRST_RATES", {"lenet300": (1e-6, 0.01)})
+    setting = {"network": "lenet300", "learning_rate": 1.0, "pruned": "weights", "amount": 0.8}
+    table = pd.DataFrame(recovery_speed.measure(**setting, seeds=1))
+    assert (table["reached"] == (table["valid_accuracy"] >= target)).all()
+    assert table["steps"].isin([*range(1, 21), 30, 40]).all()
+    assert (table.loc[~table["reached"], "steps"] == 40).all()
+    assert table.groupby("loss")["reached"].nunique().eq(2).all()  # too small a rate never arrives
+    price = (table["seconds"] / table["steps"]).groupby(table["loss"])
+    assert price.agg(lambda seconds: seconds.max() / seconds.min()).to_numpy() == pytest.approx(1)

@@ -95,19 +95,26 @@ def split_rows(model: nn.Module, data: Data, setting: dict) -> list[dict]:
 
 
 def widened(
-    rows_at: Callable[[float], list[dict]], rates: tuple[float, ...], low: float, high: float
+    rows_at: Callable[[float], list[dict]],
+    rates: tuple[float, ...],
+    low: float,
+    high: float,
+    value: str = "valid_accuracy",
+    largest: bool = True,
 ) -> list[dict]:
-    """Rows at all rates from `low` to `high`, and on until the best on validation lies inside.
+    """Rows at all rates from `low` to `high`, and on until the best lies inside.
 
     Args:
-        rows_at: what is measured at a rate: rows with `network`, `rate` and `valid_accuracy`.
+        rows_at: what is measured at a rate: rows with `network`, `rate` and `value`.
         rates: all rates there are, in ascending order.
         low, high: two of them.
+        value, largest: what is best, as in `choose`.
     """
     first, last = rates.index(low), rates.index(high)
     rows = [row for rate in rates[first : last + 1] for row in rows_at(rate)]
     while True:
-        edge = choose(pd.DataFrame(rows), ["network"], "rate")["edge"].item()
+        table = pd.DataFrame(rows)
+        edge = choose(table, ["network"], "rate", value, largest)["edge"].item()
         if edge == "low" and first > 0:
             first -= 1
             rows = rows_at(rates[first]) + rows
