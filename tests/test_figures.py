@@ -518,8 +518,8 @@ def tickets() -> pd.DataFrame:
     cells = {}
     for k, (kind, rounds) in enumerate({"ticket": (0, 3, 7), "random reinit": (3, 7)}.items()):
         for round_ in rounds:
-            stop = 100 * (round_ + 2 * k + 1)
-            moments = [("early stop", stop), ("end", stop), ("curve", 1000), ("curve", 2000)]
+            stop = 188 * (round_ + 2 * k + 1)
+            moments = [("early stop", stop), ("end", 2000), ("curve", 1000), ("curve", 2000)]
             for m, (moment, iteration) in enumerate(moments):
                 level = 0.8 - 0.1 * k - 0.02 * round_ - 0.01 * min(m, 2) + iteration / 1e5
                 cells[kind, round_, moment, iteration] = [level, level + 0.05, level + 0.01]
@@ -563,6 +563,39 @@ def test_tickets_against_density():
     seen = [np.mean(stops.loc[stops["kind"] == kind, "test_accuracy"]) for kind in KINDS]
     assert f"21.0% kept: ticket {seen[0]:.4g}, random reinit {seen[1]:.4g}." in picture.caption
     assert "of 3 trials" in picture.caption
+
+
+def test_markers_are_hollow_where_a_trial_stopped_at_the_limit():
+    table = tickets()
+    late = figures.stopped_at_limit(table)
+    assert late[["kind", "round", "seed", "iteration"]].to_numpy().tolist() == [
+        [KINDS[1], 7, 2, 1900]
+    ]
+    picture = figures.tickets_against_density(table, KINDS)
+    for ax in picture.figure.axes:
+        (mark,), line = hollow(ax), named(ax.lines)[KINDS[1]]
+        assert mark.get_xydata() == pytest.approx(line.get_xydata()[:1])  # of the sparsest
+        assert (line_color(mark), mark.get_marker()) == (line_color(line), line.get_marker())
+    assert "\nHollow: at least one trial" in picture.figure.get_suptitle()
+    assert picture.caption.endswith("in the last 5 % of training: random reinit at 21.0 %.")
+    alone = figures.tickets_against_density(table, KINDS[:1], title="A title.")
+    assert not [mark for ax in alone.figure.axes for mark in hollow(ax)]
+    assert alone.figure.get_suptitle() == "A title."
+    assert "ollow" not in alone.caption
+    race = figures.ticket_race(table, density=0.21)
+    (mark,) = hollow(race.figure.axes[0])
+    assert mark.get_xdata() == [1890]
+    assert "random reinit after 1,890 iterations (hollow: at the limit)" in race.caption
+    slow_dense = table.assign(iteration=table["iteration"].where(table["round"] > 0, 2000))
+    picture = figures.tickets_against_density(slow_dense, KINDS[1:])
+    (mark,) = hollow(picture.figure.axes[0])
+    assert mark.get_xdata() == pytest.approx([0.8**7, 1])
+
+
+def hollow(ax) -> list:
+    """What is drawn with empty markers."""
+    paper = style.THEMES["light"].paper
+    return [m for m in ax.lines if m.get_markerfacecolor() == paper and len(m.get_xdata())]
 
 
 def test_ticket_curves():

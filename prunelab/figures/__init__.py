@@ -7,6 +7,7 @@ recorded studies are in `prunelab.figures.recorded`.
 from prunelab.figures.general import differences, intervals_against, scatter
 from prunelab.figures.lottery import (
     TICKET_MEASURES,
+    stopped_at_limit,
     ticket_curves,
     ticket_race,
     tickets_against_density,
@@ -41,6 +42,7 @@ __all__ = [
     "mask_and_histogram",
     "scatter",
     "speed_against_density",
+    "stopped_at_limit",
     "ticket_curves",
     "ticket_race",
     "tickets_against_density",

@@ -13,8 +13,12 @@ from prunelab.figures.style import (
     headline,
     interval_line,
     legend,
+    theme,
 )
 
+LATE = 0.95
+"""A share of the training: where the loss is lowest after it, the lowest may still be to come."""
+HOLLOW = "Hollow: at least one trial had its lowest validation loss in the last 5 % of training."
 TICKET_MEASURES = {
     "iteration": ("early stop", "iteration", "Iterations until early stop"),
     "test_accuracy": ("early stop", "test_accuracy", "Test accuracy at early stop"),
@@ -22,6 +26,18 @@ TICKET_MEASURES = {
     "train_accuracy": ("end", "train_accuracy", "Training accuracy at the end"),
 }
 """What figures 1 and 4 show of the study `lottery_tickets`: moment, column and title."""
+
+
+def stopped_at_limit(table: pd.DataFrame) -> pd.DataFrame:
+    """The runs with their lowest validation loss at the limit: in the last 5 % of the training.
+
+    They might have stopped later, and with another accuracy, had they been trained for longer.
+
+    Args:
+        table: the study `lottery_tickets`.
+    """
+    stops = table[table["moment"] == "early stop"]
+    return stops[stops["iteration"] >= LATE * table["iteration"].max()]
 
 
 def tickets_against_density(
@@ -33,6 +49,7 @@ def tickets_against_density(
     """Tickets and controls against density: mean over the trials, bands from lowest to highest.
 
     Figures 1 and 4 of Frankle & Carbin (2019). Round 0, the dense network, is part of every line.
+    A marker is hollow where at least one trial stopped at the limit.
 
     Args:
         table: the study `lottery_tickets`.
@@ -41,6 +58,8 @@ def tickets_against_density(
         title: words above the panels.
     """
     rows = -(-len(measures) // 2)
+    late = stopped_at_limit(table)
+    late = late[late["kind"].isin(kinds) | (late["round"] == 0)]
     with canvas(min(len(measures), 2), rows, 8.4, 0.4 + 2.9 * rows) as (figure, panels):
         for ax, measure in zip(panels.flat, measures, strict=True):
             moment, column, name = TICKET_MEASURES[measure]
@@ -48,12 +67,15 @@ def tickets_against_density(
             for i, kind in enumerate(kinds):
                 line = here[(here["kind"] == kind) | (here["round"] == 0)]
                 _range_line(ax, "density", line, column, i, kind)
+                unfinished = line.merge(late[["kind", "round"]].drop_duplicates())
+                points = unfinished.groupby("density")[column].mean()
+                ax.plot(points, linestyle="", **_mark(i, hollow=True))
             density_axis(ax, table["density"])
             ax.set_title(name)
             if column != "iteration":
                 ax.yaxis.set_major_formatter(PERCENT)
         legend(panels.flat[0])
-        headline(figure, title)
+        headline(figure, title if late.empty else f"{title}\n{HOLLOW}")
         moment, column, name = TICKET_MEASURES[measures[-1]]
         sparsest = table[(table["moment"] == moment) & (table["round"] == table["round"].max())]
         ends = sparsest.groupby("kind")[column].mean()
@@ -63,8 +85,18 @@ def tickets_against_density(
             f"{title} Against the share of weights kept: "
             f"{'; '.join(TICKET_MEASURES[measure][2] for measure in measures)}. {name} with "
             f"{sparsest['density'].mean():.1%} kept: {seen}. Bands reach from the lowest to the "
-            f"highest of {table['seed'].nunique()} trials.",
+            f"highest of {table['seed'].nunique()} trials.{_where_hollow(late)}",
         )
+
+
+def _where_hollow(late: pd.DataFrame) -> str:
+    """For the caption: the densities whose markers are hollow, by kind."""
+    densities = late.groupby("kind", sort=False)["density"].unique()
+    seen = [
+        f"{kind} at {', '.join(f'{100 * density:.1f}' for density in sorted(found)[::-1])} %"
+        for kind, found in densities.items()
+    ]
+    return f" {HOLLOW[:-1]}: {'; '.join(seen)}." if seen else ""
 
 
 def ticket_curves(table: pd.DataFrame, title: str = "") -> Picture:
@@ -106,7 +138,8 @@ def ticket_curves(table: pd.DataFrame, title: str = "") -> Picture:
 def ticket_race(table: pd.DataFrame, density: float) -> Picture:
     """Test accuracy while training at one density: ticket, random reinit, and the dense network.
 
-    The axes are the same at every density. A mark stands at the mean early stop.
+    The axes are the same at every density. A mark stands at the mean early stop; it is hollow where
+    at least one trial stopped at the limit.
 
     Args:
         table: the study `lottery_tickets`.
@@ -116,6 +149,7 @@ def ticket_race(table: pd.DataFrame, density: float) -> Picture:
     """
     curves = table[table["moment"] == "curve"]
     stops = table[table["moment"] == "early stop"]
+    unfinished = stopped_at_limit(table)
     round_, kept = curves.loc[(curves["density"] - density).abs().idxmin(), ["round", "density"]]
     runners = ("ticket", "random reinit", "dense")
     here = curves[(curves["round"] == round_) & (round_ > 0) & curves["kind"].isin(runners)]
@@ -128,8 +162,10 @@ def ticket_race(table: pd.DataFrame, density: float) -> Picture:
             _range_line(ax, "iteration", rows, "test_accuracy", i, name, marker="")
             runs = stops.merge(rows[["kind", "round"]].drop_duplicates())
             stop, accuracy = runs["iteration"].mean(), runs["test_accuracy"].mean()
-            ax.plot(stop, accuracy, color=COLORS[i], marker=MARKERS[i], markersize=8)
-            seen.append(f"{name} after {stop:,.0f} iterations with {accuracy:.1%}")
+            hollow = len(unfinished.merge(runs)) > 0
+            ax.plot(stop, accuracy, **_mark(i, hollow), markersize=8)
+            limit = " (hollow: at the limit)" if hollow else ""
+            seen.append(f"{name} after {stop:,.0f} iterations{limit} with {accuracy:.1%}")
         ax.set_ylim(late.min(), late.max() + 0.002)
         ax.yaxis.set_major_formatter(PERCENT)
         title = f"{kept:.1%} of the weights kept."
@@ -140,6 +176,12 @@ def ticket_race(table: pd.DataFrame, density: float) -> Picture:
             f"{title} Test accuracy against training iterations, mean and range of "
             f"{table['seed'].nunique()} trials. Early stop: {'; '.join(seen)}.",
         )
+
+
+def _mark(i: int, hollow: bool) -> dict:
+    """The i-th marker, filled with its color or with the paper's."""
+    inside = theme().paper if hollow else COLORS[i]
+    return {"color": COLORS[i], "marker": MARKERS[i], "markerfacecolor": inside}
 
 
 def _range_line(
