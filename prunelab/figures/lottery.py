@@ -102,13 +102,14 @@ def _where_hollow(late: pd.DataFrame) -> str:
 def ticket_curves(table: pd.DataFrame, title: str = "") -> Picture:
     """Test accuracy while training, a panel a kind, a line a density, bands as above.
 
-    Figure 3 of Frankle & Carbin (2019).
+    Figure 3 of Frankle & Carbin (2019), smoothed: a point is the mean of a run's evaluations in 500
+    iterations.
 
     Args:
         table: the study `lottery_tickets`.
         title: words above the panels.
     """
-    curves = table[table["moment"] == "curve"]
+    curves = _smooth(table[table["moment"] == "curve"])
     kinds, rounds = curves["kind"].unique(), sorted(curves["round"].unique())
     with canvas(len(kinds), width=8.4, height=3.8, sharey=True) as (figure, (panels,)):
         for ax, kind in zip(panels, kinds, strict=True):
@@ -130,16 +131,25 @@ def ticket_curves(table: pd.DataFrame, title: str = "") -> Picture:
         )
         return Picture(
             figure,
-            f"{title} Test accuracy against training iterations. At the end: {seen}. Bands reach "
-            f"from the lowest to the highest of {table['seed'].nunique()} trials.",
+            f"{title} Test accuracy against training iterations, means of 500 of them. At the end: "
+            f"{seen}. Bands reach from the lowest to the highest of {table['seed'].nunique()} "
+            "trials.",
         )
+
+
+def _smooth(curves: pd.DataFrame) -> pd.DataFrame:
+    """The means of a run's evaluations in 500 iterations, at their mean iteration."""
+    run = curves.columns.intersection(["kind", "round", "density", "seed", "replicate"])
+    part = -(-curves["iteration"] // 500)
+    groups = curves.groupby([*run, part.rename("part")], sort=False)
+    return groups[["iteration", "test_accuracy"]].mean().reset_index()
 
 
 def ticket_race(table: pd.DataFrame, density: float) -> Picture:
     """Test accuracy while training at one density: ticket, random reinit, and the dense network.
 
-    The axes are the same at every density. A mark stands at the mean early stop; it is hollow where
-    at least one trial stopped at the limit.
+    Smoothed as above. The axes are the same at every density. A mark stands at the mean early stop;
+    it is hollow where at least one trial stopped at the limit.
 
     Args:
         table: the study `lottery_tickets`.
@@ -147,7 +157,7 @@ def ticket_race(table: pd.DataFrame, density: float) -> Picture:
 
     Source: Frankle & Carbin (2019), arXiv:1803.03635, figure 3.
     """
-    curves = table[table["moment"] == "curve"]
+    curves = _smooth(table[table["moment"] == "curve"])
     stops = table[table["moment"] == "early stop"]
     unfinished = stopped_at_limit(table)
     round_, kept = curves.loc[(curves["density"] - density).abs().idxmin(), ["round", "density"]]
@@ -173,8 +183,8 @@ def ticket_race(table: pd.DataFrame, density: float) -> Picture:
         legend(ax)
         return Picture(
             figure,
-            f"{title} Test accuracy against training iterations, mean and range of "
-            f"{table['seed'].nunique()} trials. Early stop: {'; '.join(seen)}.",
+            f"{title} Test accuracy against training iterations, means of 500 of them, mean and "
+            f"range of {table['seed'].nunique()} trials. Early stop: {'; '.join(seen)}.",
         )
 
 
