@@ -41,11 +41,11 @@ class LeftAlone(UserWarning):
 
 
 def masked_filter_output(batch_norm: _BatchNorm) -> Tensor:
-    r"""What BatchNorm makes, in evaluation mode, of a channel whose filter is all zeros.
+    r"""What BatchNorm makes, in evaluation mode, of a channel whose filter and bias are zero.
 
     $$y_c = \beta_c - \gamma_c \frac{\mu_c}{\sqrt{\sigma_c^2 + \epsilon}} \tag{5.1}$$
 
-    A masked filter is not a removed one: this constant goes on into the next layer.
+    It goes on into the next layer. A bias $b_c$ that stays is subtracted from $\mu_c$.
 
     Args:
         batch_norm: a BatchNorm layer with running statistics, weight and bias.

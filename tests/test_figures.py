@@ -466,6 +466,66 @@ def test_channel_map(lit):
     assert picture.caption == f"T. The channels of 4 layer axes; {seen}."
 
 
+BLOCK = """
+    stem   writes  a0 a1 | stem  reads   .
+    conv1  writes  b0 b1 b2 | conv1 reads a0 a1
+    bn1    carries b0 b1 b2
+    conv2  writes  a0 a1 | conv2 reads   b0 b1 b2
+    fc     writes  . .   | fc    reads   a0 a1"""
+FLOW_PLACES = {"stem": 0, "conv1": 3.6, "bn1": 8.2, "conv2": 11.8, "fc": 20.3}
+
+
+def channels_of(text: str) -> pd.DataFrame:
+    """A table of channels: of each layer and role the units' names, a dot for what stays."""
+    rows, units = [], {}
+    for part in text.replace("|", "\n").strip().splitlines():
+        layer, role, *names = part.split()
+        for channel, name in enumerate(names):
+            key = name if name != "." else (layer, channel)
+            unit = units.setdefault(key, len(units))
+            rows.append((layer, role, channel, unit, " ab".index(name[0]) if name != "." else 0))
+    return pd.DataFrame(rows, columns=["layer", "role", "channel", "unit", "group"])
+
+
+@pytest.mark.parametrize("lit", [None, 1])
+def test_channel_flow(lit):
+    picture = figures.channel_flow(channels_of(BLOCK), lit, "T.")
+    (ax,) = picture.figure.axes
+    drawn = [p for p in ax.patches if isinstance(p, Rectangle)]
+    boxes = {p.get_x(): p for p in drawn if to_hex(p.get_edgecolor()) == FAINT}
+    sizes = {"stem": (1, 2), "conv1": (2, 3), "bn1": (1, 3), "conv2": (3, 2), "fc": (2, 2)}
+    places = dict(zip(sizes, sorted(boxes), strict=True))
+    assert list(places.values()) == pytest.approx(list(FLOW_PLACES.values()))
+    for layer, size in sizes.items():
+        box = boxes[places[layer]]
+        assert (box.get_width(), box.get_height(), box.get_y()) == (*size, -size[1] / 2)
+    bars = [p.get_bbox().bounds for p in drawn if p.get_alpha() == 0.85 and p.get_width() != 0.9]
+    x = places
+    cut = [(x["stem"], 0, 1, 1), (x["conv1"] + 1, -1.5, 1, 3), (x["conv2"], 0, 3, 1)]
+    cut += [(x["fc"] + 1, -1, 1, 2)]
+    assert bars == ([] if lit is None else [pytest.approx(place) for place in cut])
+    names = [t.get_text() for t in ax.texts if t.get_alpha() == 1 and t.get_text() != "·"]
+    every = "a1 a2 b1 b2 b3 a1 a2 b1 b2 b3 a1 a2 b1 b2 b3 a1 a2"
+    assert sorted(names) == (sorted(every.split()) if lit is None else ["a2"] * 4)
+    assert "+" in texts(ax.texts)
+    assert any("the + adds a1 to a1, …, a2 to a2" in text for text in texts(ax.texts))
+    if lit is None:
+        seen = " stem writes a; conv1 reads a, writes b; bn1 carries b; conv2 reads b, writes a; "
+        seen += "fc reads a."
+    else:
+        seen = " What goes with a2: stem − filter a2; conv1 − input a2; bn1 loses nothing; "
+        seen += "conv2 − filter a2; fc − input a2."
+    start = "T. 5 layers; a skip connection from stem is added after conv2."
+    assert picture.caption == start + seen
+
+
+def test_a_chain_has_no_skip_connection():
+    table = channels_of("one writes a0 a1 | two reads a0 a1 | two writes b0")
+    picture = figures.channel_flow(table, title="")
+    assert not picture.figure.axes[0].lines
+    assert picture.caption == "2 layers. one writes a; two reads a, writes b."
+
+
 def geometric(*values):
     return tuple(np.exp(interval(np.log(values))))
 
@@ -474,40 +534,38 @@ def test_zoo():
     left = {("slow", 0): (0.5, 0.8), ("slow", 1): (0.6, 0.9)}
     left |= {("fast", 0): (0.2, 0.25), ("fast", 1): (0.3, 0.2)}
     rows = [
-        (tool, model, seed, model in works, "cut: KeyError: 3", 10.0, 10 * macs, 2.0, 2 * latency)
-        for tool, works in (("prunelab", ("slow", "fast")), ("torch-pruning", ("slow",)))
+        (tool, model, seed, model in works, "cut: KeyError: 3", 10.0, k * macs, 2.0, 2 * latency)
+        for tool, works, k in (("prunelab", ("slow", "fast"), 10), ("torch-pruning", ("slow",), 8))
         for (model, seed), (macs, latency) in left.items()
     ]
     columns = "tool model seed works problem macs_before macs_after latency_before latency_after"
-    table = pd.DataFrame(rows, columns=columns.split())
-    picture = figures.zoo(table.assign(seconds=[0.5, 1.0, 0.5, 1.0, 2.0, 4.0, 2.0, 4.0]))
-    shares, times = picture.figure.axes
-    macs = {"operations": [geometric(0.2, 0.3), geometric(0.5, 0.6)]}
-    latency = {"time": [geometric(0.25, 0.2), geometric(0.8, 0.9)]}
-    seconds = {"prunelab": [geometric(0.5, 1)] * 2}
-    seconds |= {"torch-pruning": [(np.nan,) * 3, geometric(2, 4)]}
-    for ax, series in ((shares, macs | latency), (times, seconds)):
-        drawn = named(ax.lines)
-        check_legend(ax.get_legend(), drawn)
-        assert list(drawn) == list(series)
-        for name, values in series.items():
-            x = [mean for mean, _, _ in values]
-            assert drawn[name].get_xdata() == pytest.approx(x, nan_ok=True)
-            assert list(drawn[name].get_ydata()) == [0, 1]
-            bars = [[[low, y], [high, y]] for y, (_, low, high) in enumerate(values) if low > 0]
-            assert segments(ax, line_color(drawn[name])) == pytest.approx(np.array(bars))
-    both = [*zip(macs["operations"], latency["time"], strict=True)]
+    picture = figures.zoo(pd.DataFrame(rows, columns=columns.split()))
+    (ax,) = picture.figure.axes
+    series = {
+        "operations": [geometric(0.2, 0.3), geometric(0.5, 0.6)],
+        "time": [geometric(0.25, 0.2), geometric(0.8, 0.9)],
+        "operations, Torch-Pruning": [(np.nan,) * 3, geometric(0.4, 0.48)],
+    }
+    drawn = named(ax.lines)
+    check_legend(ax.get_legend(), drawn)
+    assert list(drawn) == list(series)
+    for name, values in series.items():
+        x = [mean for mean, _, _ in values]
+        assert drawn[name].get_xdata() == pytest.approx(x, nan_ok=True)
+        assert list(drawn[name].get_ydata()) == [0, 1]
+        bars = [[[low, y], [high, y]] for y, (_, low, high) in enumerate(values) if low > 0]
+        assert segments(ax, line_color(drawn[name])) == pytest.approx(np.array(bars))
+    both = [*zip(series["operations"], series["time"], strict=True)]
     ends = [[[m[0], y], [t[0], y]] for y, (m, t) in enumerate(both)]
-    assert segments(shares, FAINT) == pytest.approx(np.array(ends))
-    factors = {f"{1 / t[0]:.1f}×": y for y, (_, t) in enumerate(both)}
-    assert {name: place[1] for name, place in words(shares).items()} == factors
-    assert words(times)["✗ cut: KeyError"][1:] == (0, line_color(drawn["torch-pruning"]))
-    xticks = ["10 %", "20 %", "30 %", "50 %", "100 %"]
-    check_axes(shares, ynames=["fast", "slow"], yinverted=True, xscale="log", xticks=xticks)
-    check_axes(times, xscale="log", xticks=["0.05 s", "0.2 s", "1 s", "5 s", "20 s"])
+    assert segments(ax, FAINT) == pytest.approx(np.array(ends))
+    notes = {f"{1 / t[0]:.1f}×": (y, line_color(drawn["time"])) for y, (_, t) in enumerate(both)}
+    notes["✗ cut: KeyError"] = (0, line_color(drawn["operations, Torch-Pruning"]))
+    assert {name: place[1:] for name, place in words(ax).items()} == notes
+    xticks = ["20 %", "30 %", "50 %", "100 %"]
+    check_axes(ax, ynames=["fast", "slow"], yinverted=True, xscale="log", xticks=xticks)
     for part in (
         "24% to 55% of the operations, and 22% (fast) to 85% (slow) of the time",
-        "torch-pruning fails on fast. Bars are 95 % intervals over 2 seeds",
+        "Torch-Pruning leaves fewer operations of slow. torch-pruning fails on fast. Bars are 95 %",
     ):
         assert part in picture.caption
     assert "prunelab fails" not in picture.caption
@@ -827,5 +885,5 @@ def test_every_public_figure_is_tested():
         path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py")
     )
     called = set(re.findall(r"figures\.(\w+)\(", tests))
-    assert len(public) == 22
+    assert len(public) == 23
     assert public <= called

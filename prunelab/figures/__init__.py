@@ -4,6 +4,7 @@ Figures hold no results of their own: what they show comes in as a table or a te
 recorded studies are in `prunelab.figures.recorded`.
 """
 
+from prunelab.figures.drawn_channels import channel_flow
 from prunelab.figures.general import differences, intervals_against, scatter
 from prunelab.figures.lottery import (
     TICKET_MEASURES,
@@ -31,6 +32,7 @@ __all__ = [
     "accuracy_against_density",
     "bytes_against_density",
     "bytes_by_format",
+    "channel_flow",
     "channel_map",
     "class_probabilities",
     "decision_chart",

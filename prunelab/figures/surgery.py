@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter
 
 from prunelab.figures.style import (
     COLORS,
@@ -32,7 +31,7 @@ def channel_map(table: pd.DataFrame, unit: int | None = None, title: str = "") -
         set(zip(table["layer"], table["role"], strict=True)),
         key=lambda axis: (order.index(axis[0]), axis[1] == "writes"),
     )
-    names = _unit_names(table)
+    names = unit_names(table)
     with canvas(width=7.2, height=0.7 + 0.27 * len(layer_axes)) as (figure, ((ax,),)):
         for row in table.itertuples():
             is_lit = unit is None or row.unit == unit
@@ -56,7 +55,7 @@ def channel_map(table: pd.DataFrame, unit: int | None = None, title: str = "") -
         return Picture(figure, caption.strip())
 
 
-def _unit_names(table: pd.DataFrame) -> dict[int, str]:
+def unit_names(table: pd.DataFrame) -> dict[int, str]:
     """a1, a2, … in the first group, b1, … in the second; a dot for units that stay."""
     names: dict[int, str] = {}
     counts: dict[int, int] = {}
@@ -80,11 +79,10 @@ def _cell(ax: Axes, y: int, row, name: str, is_lit: bool) -> None:
 
 
 def zoo(table: pd.DataFrame) -> Picture:
-    """What channel surgery leaves of every network, and how long it takes beside Torch-Pruning.
+    """The share of the operations and of the time that surgery leaves, a row a network.
 
-    Left, the share of the operations and of the time of a forward pass that is left; right, the
-    seconds to plan and cut, or what stops a tool. Geometric means and 95 % intervals over seeds;
-    the network that gains most is on top.
+    Beside them the operations that Torch-Pruning leaves, or what stops it. Geometric means and
+    95 % intervals over seeds; the network that gains most is on top.
 
     Args:
         table: the study `zoo`.
@@ -92,74 +90,63 @@ def zoo(table: pd.DataFrame) -> Picture:
     logs = table.assign(
         macs=np.log(table["macs_after"] / table["macs_before"]),
         latency=np.log(table["latency_after"] / table["latency_before"]),
-        seconds=np.log(table["seconds"]),
     )
     ours = logs[logs["tool"] == "prunelab"]
+    others = logs[logs["works"] & (logs["tool"] != "prunelab")]
     models = mean_interval(ours, ["model"], "latency").sort_values("mean")["model"].tolist()
     problems = table[~table["works"]].groupby(["tool", "model"], sort=False)["problem"].first()
-    size = {"width": 7.6, "height": 1.0 + 0.21 * len(models)}
-    with canvas(columns=2, sharey=True, **size) as (figure, ((left, right),)):
-        macs, latency = _what_is_left(left, ours, models)
-        _time_to_cut(right, logs, models, problems)
-        left.set_yticks(range(len(models)), models)
-        left.set_ylim(len(models) - 0.5, -2)  # room for the legends
+    with canvas(width=7.2, height=1.2 + 0.21 * len(models)) as (figure, ((ax,),)):
+        macs = _log_dots(ax, models, ours, "macs", 0, "operations")
+        latency = _log_dots(ax, models, ours, "latency", 1, "time")
+        theirs = _log_dots(ax, models, others, "macs", 3, "operations, Torch-Pruning", size=8)
+        ax.hlines(range(len(models)), macs, latency, color=theme().faint, linewidth=3, zorder=1)
+        for y, factor in enumerate(1 / latency):
+            _note(ax, y, 1.02, f"{factor:.1f}×", 1)
+        for (_, model), problem in problems.items():
+            _note(ax, models.index(model), 1.1, f"✗ {': '.join(problem.split(': ')[:2])}", 3)
+        _share_axis(ax, models)
+        more = [name for name in models if macs[name] > 1.001 * theirs[name]]
         failing = "".join(
             f" {tool} fails on {', '.join(problems[tool].index)}."
             for tool in problems.index.unique("tool")
         )
         return Picture(
             figure,
-            f"Dots on log axes for {len(models)} networks with half of their channels removed. "
+            f"Dots on a log axis for {len(models)} networks with half of their channels removed. "
             f"Left over are {macs.min():.0%} to {macs.max():.0%} of the operations, and "
             f"{latency.min():.0%} ({models[0]}) to {latency.max():.0%} ({models[-1]}) of the time "
-            f"of a forward pass.{failing} Bars are 95 % intervals over "
+            f"of a forward pass. Torch-Pruning leaves fewer operations of "
+            f"{', '.join(more) or 'no network'}.{failing} Bars are 95 % intervals over "
             f"{table['seed'].nunique()} seeds.",
         )
 
 
-def _what_is_left(ax: Axes, ours: pd.DataFrame, models: list[str]) -> tuple[pd.Series, pd.Series]:
-    """The shares of operations and of time that are left, drawn and returned, a row a model."""
-    macs = _log_dots(ax, models, ours, "macs", 0, "operations")
-    latency = _log_dots(ax, models, ours, "latency", 1, "time")
-    ax.hlines(range(len(models)), macs, latency, color=theme().faint, linewidth=3, zorder=1)
-    for y, factor in enumerate(1 / latency):
-        _note(ax, y, f"{factor:.1f}×", 1)
-    _log_axis(ax, (0.1, 0.2, 0.3, 0.5, 1), PERCENT)
-    ax.set_title("What is left of the network")
-    ax.set_xlabel("share of the whole network's forward pass")
-    return macs, latency
-
-
-def _time_to_cut(ax: Axes, logs: pd.DataFrame, models: list[str], problems: pd.Series) -> None:
-    """The seconds a tool takes for a model, or the words of its problem."""
-    for i, (tool, rows) in enumerate(logs.groupby("tool", sort=False), 2):
-        _log_dots(ax, models, rows[rows["works"]], "seconds", i, tool)
-        for model, problem in problems.get(tool, pd.Series()).items():
-            _note(ax, models.index(model), f"✗ {': '.join(problem.split(': ')[:2])}", i)
-    _log_axis(ax, (0.05, 0.2, 1, 5, 20), FuncFormatter(lambda value, _: f"{value:g} s"))
-    ax.set_title("Time to plan and cut")
-
-
 def _log_dots(
-    ax: Axes, models: list[str], table: pd.DataFrame, column: str, i: int, name: str
+    ax: Axes, models: list[str], table: pd.DataFrame, column: str, i: int, name: str, size: int = 4
 ) -> pd.Series:
-    """Geometric means and intervals, from logarithms, a row for each model."""
+    """Geometric means and intervals, from logarithms, a row for each model; large ones hollow."""
     summary = mean_interval(table, ["model"], column).set_index("model").reindex(models)
     mean, low, high = (np.exp(summary[end]) for end in ("mean", "low", "high"))
     ax.hlines(range(len(models)), low, high, color=COLORS[i])
-    ax.plot(mean, range(len(models)), MARKERS[i], color=COLORS[i], label=name)
+    fill = "full" if size == 4 else "none"
+    look = {"color": COLORS[i], "label": name, "markersize": size, "fillstyle": fill}
+    ax.plot(mean, range(len(models)), MARKERS[i], **look)
     return mean
 
 
-def _log_axis(ax: Axes, ticks: tuple[float, ...], form: FuncFormatter) -> None:
+def _share_axis(ax: Axes, models: list[str]) -> None:
     ax.set_xscale("log")
-    ax.set_xlim(0.9 * ticks[0], 1.1 * ticks[-1])
-    fix_ticks(ax.xaxis, ticks, form)
+    ax.set_xlim(0.18, 1.1)
+    fix_ticks(ax.xaxis, (0.2, 0.3, 0.5, 1), PERCENT)
+    ax.set_yticks(range(len(models)), models)
+    ax.set_ylim(len(models) - 0.5, -1.6)  # room for the legend
     ax.grid(visible=False, axis="y")
-    ax.legend(**LEGEND, loc="upper left", ncols=2)
+    ax.legend(**LEGEND, loc="upper left", ncols=3)
+    ax.set_title("What is left of a forward pass; at the right, how many times as fast it is.")
+    ax.set_xlabel("share of the whole network's forward pass")
 
 
-def _note(ax: Axes, y: float, words: str, i: int) -> None:
+def _note(ax: Axes, y: float, x: float, words: str, i: int) -> None:
     """A few words to the right of the axes."""
     place = ax.get_yaxis_transform()
-    ax.text(1.02, y, words, color=COLORS[i], size=7, va="center", transform=place)
+    ax.text(x, y, words, color=COLORS[i], size=7, va="center", transform=place)
