@@ -1,11 +1,13 @@
 """Recalibration leaves nothing of the old statistics, and changes nothing else."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
 from prunelab.batchnorm import NoBatchNorm, recalibrate_bn
+from prunelab.lab import recalibration
 from prunelab.models import lenet300, resnet20, small_convnet
 from prunelab.pruning import apply_global_pruning
 from tests.helpers import left_as_it_was, modes, random_state_left_alone, same, state
@@ -120,3 +122,34 @@ def test_an_error_in_the_middle_changes_nothing_either():
     model = nn.Sequential(nn.BatchNorm1d(3), Stumbles())
     with left_as_it_was(model), pytest.raises(ValueError, match="RuntimeError"):
         recalibrate_bn(model, images(21), batch_size=10)
+
+
+def test_channel_statistics_pairs_every_channel_with_its_twin(data):
+    stale = build()
+    fresh = recalibrate_bn(build(), data.train.x[:100])
+    table = recalibration.channel_statistics(stale, fresh).set_index(["layer", "what"])
+    assert len(table) == 2 * (4 + 8 + 16)
+    for column, model in {"stale": stale, "recalibrated": fresh}.items():
+        assert table.loc[("bn2", "mean"), column].tolist() == model.bn2.running_mean.tolist()
+        deviation = table.loc[("bn2", "standard deviation"), column]
+        np.testing.assert_allclose(deviation, model.bn2.running_var.sqrt(), rtol=1e-6)
+
+
+def test_what_the_study_gained():
+    rows = [("dense", None, None, 0.9), ("batches", None, 1, 0.6), ("batches", None, 100, 0.7)]
+    for steps, values in {0: (0.4, 0.7, 0.8), 10: (0.5, 0.55, 0.75)}.items():
+        names = recalibration.STALE, recalibration.AT_START, recalibration.NOW
+        rows += [(name, steps, None, value) for name, value in zip(names, values, strict=True)]
+    study = pd.DataFrame(rows, columns=["statistics", "steps", "batches", "accuracy"])
+    study = recalibration.with_damage(study.assign(seed=0, pruned="weights", amount=0.5))
+    (back,) = recalibration.came_back(study).itertuples(name=None)
+    assert back == ("50% of weights", *map(pytest.approx, (50, 40, 80)))
+    gained = recalibration.gains(study).set_index(["when", "steps"])["points"].to_dict()
+    assert gained == {
+        (recalibration.AT_START, 0): pytest.approx(30),
+        (recalibration.AT_START, 10): pytest.approx(5),
+        (recalibration.NOW, 0): pytest.approx(40),
+        (recalibration.NOW, 10): pytest.approx(25),
+    }
+    fewer = recalibration.fewer_batches(study).set_index("batches")["points"].to_dict()
+    assert fewer == {1: pytest.approx(-10), 100: 0}

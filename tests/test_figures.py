@@ -413,6 +413,33 @@ def test_differences():
     assert "net +1.00 [-0.50, +2.25]; net -2.00 [-3.00, -0.75]; big net +0.50" in picture.caption
 
 
+def test_stale_statistics():
+    spread = np.array([-2.0, -1.0, 1.0, 2.0])  # of mean 0, and standard deviation √2.5
+    picture = figures.stale_statistics(10 + spread, 4 + spread / 2, (10.0, 2.0), "channel 3")
+    one = np.sqrt(2.5)
+    expected = (  # of each bar: its middle and half its length
+        {"before pruning, and kept": (10, one), "after pruning": (4, one / 2)},
+        {
+            "before pruning": (0, one / 2),
+            "after, by the kept statistics": (-3, one / 4),
+            "after, by its own statistics": (0, 1),
+        },
+    )
+    for ax, bars in zip(picture.figure.axes, expected, strict=True):
+        drawn = [line.get_xdata() for line in ax.lines]
+        for (middle, half), bar, dot in zip(bars.values(), drawn[::2], drawn[1::2], strict=True):
+            assert bar == pytest.approx([middle - half, middle + half])
+            assert dot == pytest.approx([middle])
+        said = [text.split(":")[0] for text in texts(ax.texts)]
+        colors = [to_hex(text.get_color()) for text in ax.texts]
+        assert said == list(bars)
+        assert colors == [line_color(line) for line in ax.lines[::2]]
+        outlines = [patch for patch in ax.patches if not patch.get_fill()]
+        assert [to_hex(patch.get_edgecolor()) for patch in outlines] == colors
+    assert "after pruning: 4.0 ± 0.8" in texts(picture.figure.axes[0].texts)
+    assert "put the new values at −3.0 ± 0.4" in picture.caption
+
+
 def test_scatter():
     rows = [("one", "yes", 0.1, 0.5), ("one", "no", 0.2, 0.9), ("one", "yes", 0.3, 0.7)]
     rows += [("two", "no", 0.6, 0.05), ("two", "yes", 0.4, 0.2)]
@@ -885,5 +912,5 @@ def test_every_public_figure_is_tested():
         path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py")
     )
     called = set(re.findall(r"figures\.(\w+)\(", tests))
-    assert len(public) == 23
+    assert len(public) == 24
     assert public <= called

@@ -5,6 +5,7 @@ recorded studies are in `prunelab.figures.recorded`.
 """
 
 from prunelab.figures.drawn_channels import channel_flow
+from prunelab.figures.drawn_statistics import stale_statistics
 from prunelab.figures.general import differences, intervals_against, scatter
 from prunelab.figures.lottery import (
     TICKET_MEASURES,
@@ -44,6 +45,7 @@ __all__ = [
     "mask_and_histogram",
     "scatter",
     "speed_against_density",
+    "stale_statistics",
     "stopped_at_limit",
     "ticket_curves",
     "ticket_race",
