@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from prunelab.lab.claims import claims, counted, p_value, ticket_claims, verdict, verdicts
+from prunelab.lab.effects import trained_longer
 from prunelab.lab.readme import README, findings, table_of_claims, with_claims
 
 NUMBERS = ("mean", "low", "high")
@@ -371,3 +372,16 @@ def test_where_dense_is_far_ahead_only_what_is_said_to_be_below_agrees():
     assert (below.sum(), (~below).sum()) == (2, 9)
     assert set(table["agrees"][below]) == {"yes"}
     assert set(table["agrees"][~below]) == {"no"}
+
+
+def test_the_dense_network_is_compared_with_itself_before_it_was_trained_longer():
+    longer = trained_longer(table_of("rewinding"), table_of("trajectories"))
+    assert len(longer) == 4
+    for row in longer.itertuples():
+        network, way = row.setting.split(", ")
+        at = best(read("trajectories", network=network, split="valid"), "learning_rate", "accuracy")
+        rate = at["learning_rate"].iloc[0]
+        before = read("trajectories", network=network, split="test", learning_rate=rate)
+        after = seeds(read("rewinding", network=network, density=1, method=way))
+        expected = points(after, seeds(before, "accuracy"))
+        assert (row.mean, row.low, row.high) == pytest.approx(expected)

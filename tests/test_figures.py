@@ -461,6 +461,66 @@ def test_scatter():
     assert picture.caption == "A title. new against old, with the diagonal: 3 yes, 2 no."
 
 
+def arrows(ax) -> dict[tuple[float, float], tuple[float, float]]:
+    """Where each arrow leads, and where it comes from."""
+    return {t.xy: t.xyann for t in ax.texts if getattr(t, "arrow_patch", None)}
+
+
+def test_arrows_lead_back_on_the_curves_of_what_goes_back():
+    history = pd.DataFrame({"step": [0, 4, 9, 100], "loss": [2.0, 1.0, 0.5, 0.25]})
+    history["lr"] = [0.03, 0.03, 0.003, 0.0003]
+    moments = {"start": 0.0, "early": 0.04, "late": 0.1, "end": 1.0}
+    picture = figures.going_back(history, moments, "T.")
+    axes = np.reshape(picture.figure.axes, (2, 3))
+    roots = [0.0, 0.2, 0.3, 1.0]
+    for panels, value in zip(axes, ("loss", "lr"), strict=True):
+        for ax in panels:
+            points = np.transpose([roots, history[value]])
+            assert ax.lines[0].get_xydata() == pytest.approx(points)
+        end = (1.0, history[value].iloc[-1])
+        back = [pytest.approx(point) for point in points[:3]]
+        stops = {"loss": ([], [], back), "lr": ([], back[:1], back)}[value]
+        for ax, places in zip(panels, stops, strict=True):
+            assert set(arrows(ax).values()) == {end}
+            assert list(arrows(ax)) == (places or [(1.27, end[1])])
+    ways = ["fine-tune", "LR rewinding", "weight rewinding"]
+    assert [PROPERTIES["title"](ax).split(":")[0] for ax in axes[0]] == ways
+    check_axes(axes[1, 0], xnames=["start", "\nearly", "late", "\nend"])
+    assert picture.caption.endswith("arrows from the end to start, early, late on both curves.")
+
+
+def test_a_barrier_is_the_height_of_the_hill_that_is_drawn():
+    picture = figures.loss_valley("T.")
+    heights = []
+    for ax in picture.figure.axes[2:]:
+        error = ax.lines[0].get_ydata()
+        heights.append(round(100 * (error.max() - (error[0] + error[-1]) / 2)))
+        assert f"barrier: {heights[-1]} points" in words(ax)
+        assert len(arrows(ax)) == (heights[-1] > 0)
+    assert heights[0] == 0 < 30 < heights[1]
+    assert f"(0 points); two basins, a barrier ({heights[1]} points)." in picture.caption
+
+
+@pytest.mark.parametrize("number", ["mean", "std"])
+def test_every_run_is_a_dot(number):
+    cells = {("net", "a"): [0.1, 0.2, 0.6], ("net", "b"): [-1.0, 0.0, 0.5]}
+    cells |= {("big net", "a"): [2.0, 2.5, 2.0], ("big net", "b"): [0.0, 0.1, 0.3]}
+    table = tidy("setting method value", cells)
+    picture = figures.every_run(table, "value", "method", "setting", number=number, title="T.")
+    for ax, setting in zip(picture.figure.axes, ("net", "big net"), strict=True):
+        _, *drawn = ax.lines
+        for y, (dots, method) in enumerate(zip(drawn, "ab", strict=True)):
+            values = cells[setting, method]
+            assert dots.get_xydata().tolist() == [[value, y] for value in values]
+            said = np.mean(values) if number == "mean" else np.std(values, ddof=1)
+            assert f"{setting}, {method} {said:.2f}" in picture.caption
+            assert f"{said:.2f}" in {t.get_text() for t in ax.texts if t.get_position()[1] == y}
+        check_axes(ax, title=setting, xlabel="value")
+    assert texts(picture.figure.axes[0].get_yticklabels()) == ["a", "b"]
+    with pytest.raises(ValueError, match="number='max' is unknown; choose mean or std"):
+        figures.every_run(table, "value", "method", "setting", number="max")
+
+
 CHANNELS = pd.DataFrame(
     {
         "layer": ["conv1"] * 3 + ["conv2"] * 3,
@@ -913,4 +973,5 @@ def test_every_public_figure_is_tested():
     )
     called = set(re.findall(r"figures\.(\w+)\(", tests))
     assert len(public) == 24
+    assert len(public) == 25
     assert public <= called

@@ -6,6 +6,7 @@ recorded studies are in `prunelab.figures.recorded`.
 
 from prunelab.figures.drawn_channels import channel_flow
 from prunelab.figures.drawn_statistics import stale_statistics
+from prunelab.figures.drawn_rewinding import every_run, going_back, loss_valley
 from prunelab.figures.general import differences, intervals_against, scatter
 from prunelab.figures.lottery import (
     TICKET_MEASURES,
@@ -38,10 +39,13 @@ __all__ = [
     "class_probabilities",
     "decision_chart",
     "differences",
+    "every_run",
     "front",
+    "going_back",
     "images",
     "intervals_against",
     "kept_by_layer",
+    "loss_valley",
     "mask_and_histogram",
     "scatter",
     "speed_against_density",

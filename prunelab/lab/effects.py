@@ -10,6 +10,7 @@ from scipy import stats
 from prunelab.intervals import choose, mean_interval, paired_difference, paired_ratio
 from prunelab.lab import playbook
 from prunelab.studies import recovery_speed, regularization, structured
+from prunelab.studies.shared import best_learning_rates
 
 NUMBERS = ["mean", "low", "high"]
 REWOUND = ("method", "rewind to start", "LR rewinding")
@@ -47,6 +48,26 @@ def barrier_difference(study: pd.DataFrame) -> pd.DataFrame:
     rows = _pruned(study, "barrier")
     rows = rows[rows["method"].isin(REWOUND) & ~_measurable(rows, by)]
     return _points(rows, by, "barrier", *REWOUND)
+
+
+def trained_longer(study: pd.DataFrame, original: pd.DataFrame) -> pd.DataFrame:
+    """Notebook 03: the dense network trained on for as long, minus what it was before.
+
+    Args:
+        study: the table of `rewinding`.
+        original: that of `trajectories`, where the dense networks come from.
+    """
+    at_best = original["learning_rate"] == original["network"].map(best_learning_rates(original))
+    before = original[at_best & (original["split"] == "test")]
+    before = before.assign(method="before", test_accuracy=before["accuracy"])
+    dense = study[study["density"] == 1]
+    both, by = pd.concat([before, dense]), ["network"]
+    rows = [
+        _points(both, by, "test_accuracy", "method", way, "before").assign(way=way)
+        for way in dense["method"].unique()
+    ]
+    rows = pd.concat(rows, ignore_index=True)
+    return rows.assign(setting=rows["network"] + ", " + rows["way"])
 
 
 def best_rate_over_tenth(study: pd.DataFrame) -> pd.DataFrame:
