@@ -5,8 +5,8 @@ recorded studies are in `prunelab.figures.recorded`.
 """
 
 from prunelab.figures.drawn_channels import channel_flow
-from prunelab.figures.drawn_statistics import stale_statistics
 from prunelab.figures.drawn_rewinding import every_run, going_back, loss_valley
+from prunelab.figures.drawn_statistics import stale_statistics
 from prunelab.figures.general import differences, intervals_against, scatter
 from prunelab.figures.lottery import (
     TICKET_MEASURES,
