@@ -8,6 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from prunelab.lab.effects import lost_at_first, rule_over
+from prunelab.lab.papers import pruned_once_and_fine_tuned
+from prunelab.studies.one_shot import with_rules
 from tests.test_claims import interval as mean_and_interval
 from tests.test_claims import read
 
@@ -38,6 +41,32 @@ def tuned(rows: pd.DataFrame, arms: list[str]) -> pd.DataFrame:
     """The rows of each arm at its rate of the best mean validation accuracy."""
     means = rows.groupby([*arms, "rate"])["valid_accuracy"].transform("mean")
     return rows[means == means.groupby([rows[arm] for arm in arms]).transform("max")]
+
+
+def test_01_what_a_global_ranking_and_lamp_gain_and_what_the_first_tenth_costs():
+    study = read("one_shot")
+    study = study[study["sparsity"].isin([0.3, 0.5, 0.7, 0.9])]
+    compared = {
+        ("magnitude, global", "magnitude, layerwise"): (study["criterion"] == "l1", "scope"),
+        ("LAMP, global", "magnitude, global"): (study["scope"] == "global", "criterion"),
+    }
+    expected = iter([("global", "layerwise", ">>>>>>>?"), ("lamp", "l1", "????>?>>")])
+    for rules, (chosen, between) in compared.items():
+        a, b, found = next(expected)
+        by = ["network", "sparsity"]
+        assert sides(study[chosen], by, between, a, b, "accuracy") == found
+        gaps = [gap(rows, between, a, b, "accuracy") for _, rows in study[chosen].groupby(by)]
+        ours = rule_over(with_rules(study), *rules)
+        assert ours["mean"].tolist() == pytest.approx([values.mean() for values in gaps])
+    lost = lost_at_first(read("one_shot")).set_index("setting")["mean"]
+    assert lost["lenet300, 10% pruned"] < lost["small_convnet, 10% pruned"] < 0.1
+    assert lost["small_convnet, 30% pruned"] == pytest.approx(2.03, abs=0.005)
+
+
+def test_01_the_papers_networks_are_a_few_points_below_dense():
+    table = pruned_once_and_fine_tuned("resnet20").set_index("density")["accuracy"]
+    assert table.loc[[1.0, 0.512, 0.1074]].round(5).tolist() == [0.91713, 0.91538, 0.88383]
+    assert len(table) == 9
 
 
 def test_03_rewinding_is_ahead_of_fine_tuning_and_in_the_convnet_not_of_new_weights():

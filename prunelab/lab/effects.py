@@ -16,10 +16,25 @@ NUMBERS = ["mean", "low", "high"]
 REWOUND = ("method", "rewind to start", "LR rewinding")
 
 
-def lost_to_pruning(study: pd.DataFrame) -> pd.DataFrame:
+def lost_to_pruning(study: pd.DataFrame, sparsity: float = 0.3) -> pd.DataFrame:
     """Notebook 01: accuracy of dense networks minus that with 30 % of the weights gone."""
     magnitude = study[(study["criterion"] == "l1") & (study["scope"] == "global")]
-    return _points(magnitude, ["network"], "accuracy", "sparsity", 0.0, 0.3)
+    return _points(magnitude, ["network"], "accuracy", "sparsity", 0.0, sparsity)
+
+
+def lost_at_first(study: pd.DataFrame) -> pd.DataFrame:
+    """Notebook 01: the same with 10, 20, 30 and 40 % gone; the network is the `source`."""
+    shares = (0.1, 0.2, 0.3, 0.4)
+    lost = pd.concat(lost_to_pruning(study, share).assign(share=share) for share in shares)
+    lost = lost.sort_values(["network", "share"], ignore_index=True)
+    return _of_share(lost, lost["share"]).assign(source=lost["network"])
+
+
+def rule_over(study: pd.DataFrame, rule: str, other: str) -> pd.DataFrame:
+    """Notebook 01: accuracy after pruning by one rule (of `with_rules`) minus that by another."""
+    rows = study[study["rule"].isin([rule, other]) & study["sparsity"].isin([0.3, 0.5, 0.7, 0.9])]
+    gain = _points(rows, ["network", "sparsity"], "accuracy", "rule", rule, other)
+    return _of_share(gain, gain["sparsity"])
 
 
 def time_without_teacher(study: pd.DataFrame) -> pd.DataFrame:
@@ -180,6 +195,10 @@ def _points(table: pd.DataFrame, by: list[str], value: str, *two) -> pd.DataFram
 def _shares(table: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
     effects = mean_interval(table, by, value)
     return _named(effects.assign(**100 * effects[NUMBERS]), by)
+
+
+def _of_share(effects: pd.DataFrame, share: pd.Series) -> pd.DataFrame:
+    return effects.assign(setting=effects["network"] + share.map(", {:.0%} pruned".format))
 
 
 def _named(effects: pd.DataFrame, by: list[str]) -> pd.DataFrame:

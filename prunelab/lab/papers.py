@@ -1,0 +1,27 @@
+"""What papers have published, as tables that the figures can draw."""
+
+import pandas as pd
+
+from prunelab.data import DATA_DIR
+
+
+def pruned_once_and_fine_tuned(*networks: str) -> pd.DataFrame:
+    """Notebook 01: single weights pruned once by magnitude, fine-tuned for 182 epochs, CIFAR-10.
+
+    Args:
+        networks: names in the table, such as "resnet20".
+
+    Returns:
+        One row a network and `density`, with `accuracy`, a mean of runs, as a fraction; the dense
+        networks have density 1.
+
+    Source: the published runs of Renda, Frankle & Carbin (2020), arXiv:2003.02389.
+    """
+    pruned = pd.read_csv(DATA_DIR / "published" / "renda2020.csv").query(
+        "pruning == 'Unstructured' and not iterative and method == 'fine-tune'"
+        " and retrain_epochs == 182 and density < 0.55"
+    )
+    dense = pd.read_csv(DATA_DIR / "published" / "renda2020_dense.csv").assign(density=1.0)
+    both = pd.concat([dense, pruned], ignore_index=True)
+    both = both.assign(accuracy=both["accuracy_mean"] / 100)
+    return both.loc[both["network"].isin(networks), ["network", "density", "accuracy"]]
