@@ -4,10 +4,11 @@ The tables are made by hand, and what has to be drawn is computed here from thei
 """
 
 import base64
+import copy
 import html
 import io
 import re
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,6 +28,7 @@ from prunelab.data import ROOT
 from prunelab.figures import recorded, style
 from prunelab.lab.playbook import STUDIES
 from prunelab.lab.results import save_results
+from prunelab.masks import set_mask
 
 INK, FAINT = style.THEMES["light"].ink, style.THEMES["light"].faint
 RESULTS = ROOT / "data" / "results"
@@ -203,27 +205,6 @@ def test_class_probabilities_are_heights():
     assert "led by boot 70.0% and bag 20.0%" in picture.caption
 
 
-def test_bars_of_density_stand_at_their_layer_in_the_color_of_their_rule():
-    density = {("fc1", "a"): 0.05, ("fc2", "a"): 0.3, ("fc2", "b"): 0.2, ("fc1", "b"): 0.1}
-    rows = [(*place, 1 - share, 1000 + i) for i, (place, share) in enumerate(density.items())]
-    table = pd.DataFrame(rows, columns=["layer", "rule", "sparsity", "kept"])
-    picture = figures.kept_by_layer(table)
-    (ax,) = picture.figure.axes
-    xticks = ["0 %", "25 %", "50 %", "75 %", "100 %"]
-    check_axes(ax, yinverted=True, ynames=["fc1", "fc2"], xticks=xticks)
-    rules = {color.lower(): rule for color, rule in zip(style.COLORS, "ab", strict=False)}
-    bars = {}
-    for bar in ax.patches:
-        middle, rule = bar.get_y() + bar.get_height() / 2, rules[line_color(bar)]
-        place = ("fc1", "fc2")[round(middle)], rule
-        bars[place] = bar.get_width()
-        text = f"{rule}: {density[place]:.1%}, {1000 + list(density).index(place):,} weights"
-        assert words(ax)[text][:2] == pytest.approx((density[place], middle))
-    assert bars == pytest.approx(density)
-    assert ax.get_xlim()[0] == 0
-    assert "2 layers under a, b; the emptiest is fc1 under a, 5.0% kept" in picture.caption
-
-
 def test_mask_and_histogram_tell_kept_from_pruned():
     weights = torch.tensor([[-1.0, -0.1, 0.2, 0.9], [0.1, 0.11, -0.95, 1.0]])
     mask = torch.tensor([[True, False, False, True], [False, False, True, True]])
@@ -237,8 +218,66 @@ def test_mask_and_histogram_tell_kept_from_pruned():
         assert values_of(drawn[name]) == pytest.approx(values, abs=1 / 80 + 1e-6)
         assert line_color(drawn[name]) == to_hex(left.images[0].to_rgba(name == "kept")) == color
     check_legend(right.get_legend(), drawn)
-    check_axes(right, yscale="symlog", title="50.0% of the weights are kept")
+    check_axes(right, yscale="linear", title="50.0% of the weights are kept")
     assert "mask of fc2: 50.0% of its weights are kept" in picture.caption
+
+
+@pytest.mark.parametrize("name", style.THEMES)
+def test_mask_times_weight_writes_every_number_and_grays_what_is_pruned(name):
+    weights = np.array([[-2.0, 0.5, 1.25], [0.0, -0.25, 1.0]])
+    mask = np.abs(weights) > 0.5
+    with figures.use_theme(name):
+        picture = figures.mask_times_weight(torch.tensor(weights), torch.tensor(mask))
+    colors = style.THEMES[name]
+    numbers = ["-2.00", "0.50", "1.25", "0.00", "-0.25", "1.00"]
+    multiplied = ["-2.00", "0", "1.25", "0", "0", "1.00"]
+    expected = [[*numbers, "×"], [*"101001", "="], [*multiplied, ""]]
+    for ax, said in zip(picture.figure.axes, expected, strict=True):
+        assert texts(ax.texts) == said
+        places = [text.get_position() for text in ax.texts[:-1]]
+        assert places == [(x + 0.5, y + 0.52) for y in (0, 1) for x in (0, 1, 2)]
+        assert ax.yaxis_inverted()
+    filled = []
+    for ax in picture.figure.axes:
+        cells = ax.collections[0]
+        filled.append([to_hex(c) for c in cells.cmap(cells.norm(cells.get_array())).reshape(-1, 4)])
+    before, ones, after = (np.array(cells).reshape(2, 3) for cells in filled)
+    assert set(ones[mask]) == {style.COLORS[0].lower()}
+    assert set(ones[~mask]) == set(after[~mask]) == {colors.faint}
+    assert (after[mask] == before[mask]).all()
+    assert (before[0, 0], before[1, 0]) == (style.COLORS[0].lower(), colors.paper)
+    assert "3 of 6 are kept" in picture.caption
+    assert "pruned one has magnitude 0.50, the smallest kept one 1.00" in picture.caption
+
+
+def test_thresholds_stand_at_the_largest_pruned_weight_of_each_layer():
+    model = torch.nn.Sequential(torch.nn.Linear(40, 20), torch.nn.Linear(20, 5))
+    model[1].weight.data.mul_(3)
+    sizes = {name: model[int(name)].weight.detach().abs().flatten() for name in "01"}
+    cuts = {"one": {"0": 0.1, "1": 0.1}, "two": {"0": 0.05, "1": 0.3}}
+    networks = {rule: copy.deepcopy(model) for rule in cuts}
+    for rule, network in networks.items():
+        for name, cut in cuts[rule].items():
+            set_mask(network[int(name)], network[int(name)].weight.abs() > cut)
+    picture = figures.thresholds(model, networks)
+    panels = np.array(picture.figure.axes).reshape(2, 2)
+    for ax, (name, rule) in zip(panels.flat, product("01", cuts), strict=True):
+        size, cut = sizes[name], cuts[rule][name]
+        kept = size > cut
+        (line,) = ax.lines
+        assert line.get_xdata() == pytest.approx([size[~kept].max().item()] * 2)
+        everything, stays = ax.patches
+        counts = [patch.get_data()[0] for patch in (everything, stays)]
+        seen = size <= ax.get_xlim()[1]
+        assert counts[1].sum() / counts[0].sum() == pytest.approx(kept[seen].float().mean().item())
+        assert counts[0].max() == 1
+        assert line_color(everything) == FAINT
+        said = f"{kept.float().mean():.1%}"
+        assert words(ax)[f"{said} stay"][2] == line_color(stays)
+        assert f"of {name} {said} ({rule})" in picture.caption
+    assert [ax.get_title(loc="left") for ax in panels[0]] == ["one", "two"]
+    assert [ax.get_ylabel() for ax in panels[:, 0]] == ["0\n800 weights", "1\n100 weights"]
+    assert len({ax.get_xlim() for ax in panels.flat}) == 1
 
 
 def test_weight_histograms_count_each_networks_weights():
@@ -973,4 +1012,5 @@ def test_every_public_figure_is_tested():
     )
     called = set(re.findall(r"figures\.(\w+)\(", tests))
     assert len(public) == 27
+    assert len(public) == 23
     assert public <= called

@@ -7,6 +7,7 @@ recorded studies are in `prunelab.figures.recorded`.
 from prunelab.figures.drawn_channels import channel_flow
 from prunelab.figures.drawn_rewinding import every_run, going_back, loss_valley
 from prunelab.figures.drawn_statistics import stale_statistics
+from prunelab.figures.drawn_masks import mask_times_weight, thresholds
 from prunelab.figures.general import differences, intervals_against, scatter
 from prunelab.figures.lottery import (
     TICKET_MEASURES,
@@ -17,7 +18,6 @@ from prunelab.figures.lottery import (
 )
 from prunelab.figures.pruning import (
     accuracy_against_density,
-    kept_by_layer,
     mask_and_histogram,
     weight_histograms,
     zeros_while_training,
@@ -47,10 +47,12 @@ __all__ = [
     "kept_by_layer",
     "loss_valley",
     "mask_and_histogram",
+    "mask_times_weight",
     "scatter",
     "speed_against_density",
     "stale_statistics",
     "stopped_at_limit",
+    "thresholds",
     "ticket_curves",
     "ticket_race",
     "tickets_against_density",

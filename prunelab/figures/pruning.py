@@ -20,36 +20,6 @@ from prunelab.figures.style import (
 from prunelab.intervals import mean_interval
 
 
-def kept_by_layer(table: pd.DataFrame, by: str = "rule") -> Picture:
-    """Share of the weights each layer keeps, one bar a layer and value of `by`.
-
-    Args:
-        table: rows of `check_sparsity` without its totals, and a column `by`.
-    """
-    layers, rules = table["layer"].unique(), table[by].unique()
-    height = 0.8 / len(rules)
-    with canvas(height=0.6 + 0.28 * len(layers) * len(rules)) as (figure, ((ax,),)):
-        for i, rule in enumerate(rules):
-            rows = table[table[by] == rule].set_index("layer").loc[layers]
-            place = np.arange(len(layers)) + (i - (len(rules) - 1) / 2) * height
-            density = 1 - rows["sparsity"]
-            ax.barh(place, density, height * 0.92, color=COLORS[i])
-            for y, share, kept in zip(place, density, rows["kept"], strict=True):
-                ax.text(share, y, f" {rule}: {share:.1%}, {kept:,} weights", va="center", size=8)
-        ax.set_yticks(np.arange(len(layers)), layers)
-        ax.invert_yaxis()
-        ax.grid(visible=False, axis="y")
-        ax.set(xlim=(0, 1.45), xlabel="density: share of the layer's weights that is kept")
-        fix_ticks(ax.xaxis, [0, 0.25, 0.5, 0.75, 1], PERCENT)
-        emptiest = table.nlargest(1, "sparsity").iloc[0]
-        return Picture(
-            figure,
-            f"Bars of the density of {len(layers)} layers under {', '.join(map(str, rules))}; the "
-            f"emptiest is {emptiest['layer']} under {emptiest[by]}, "
-            f"{1 - emptiest['sparsity']:.1%} kept.",
-        )
-
-
 def mask_and_histogram(weights, mask, name: str) -> Picture:
     """A layer's mask as an image beside the histogram of its weights, kept and pruned.
 
@@ -71,8 +41,8 @@ def mask_and_histogram(weights, mask, name: str) -> Picture:
         for i, (fate, chosen) in enumerate({"pruned": ~mask, "kept": mask}.items()):
             counts, _ = np.histogram(weights[chosen], bins)
             panels[1].stairs(counts, bins, fill=True, color=colors(i), label=fate)
-        panels[1].set(title=f"{density:.1%} of the weights are kept", xlabel="weight")
-        count_axis(panels[1])
+        title = f"{density:.1%} of the weights are kept"
+        panels[1].set(title=title, xlabel="weight", ylabel="number of weights")
         panels[1].legend(frameon=False)
         return Picture(
             figure,
