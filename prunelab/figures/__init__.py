@@ -5,9 +5,9 @@ recorded studies are in `prunelab.figures.recorded`.
 """
 
 from prunelab.figures.drawn_channels import channel_flow
+from prunelab.figures.drawn_masks import mask_times_weight, thresholds
 from prunelab.figures.drawn_rewinding import every_run, going_back, loss_valley
 from prunelab.figures.drawn_statistics import stale_statistics
-from prunelab.figures.drawn_masks import mask_times_weight, thresholds
 from prunelab.figures.general import differences, intervals_against, scatter
 from prunelab.figures.lottery import (
     TICKET_MEASURES,
@@ -44,7 +44,6 @@ __all__ = [
     "going_back",
     "images",
     "intervals_against",
-    "kept_by_layer",
     "loss_valley",
     "mask_and_histogram",
     "mask_times_weight",
