@@ -479,6 +479,29 @@ def test_stale_statistics():
     assert "put the new values at −3.0 ± 0.4" in picture.caption
 
 
+def test_tensors_through_step():
+    before = {"orig": np.array([[1.5, -0.004], [0.2, 3.0]]), "= w": np.array([[0.0, -0.0, 1.0]])}
+    after = {"orig": np.array([[1.5, -0.104], [0.1, 3.0]]), "= w": np.array([[0.0, 0.25, 0.0]])}
+    picture = figures.tensors_through_step(before, after)
+    axes = np.reshape(picture.figure.axes, (2, 2))
+    cells = [  # of each grid: what is written, and the colors behind it
+        [("1.50 −0.004 0.20 3.00", "...."), ("0 −0 1", "00.")],
+        [("1.50 −0.10 0.10 3.00", ".bb."), ("0 0.25 0", "0ob")],
+    ]
+    colors = {"#ffffff": ".", FAINT: "0", style.COLORS[0].lower(): "b"}
+    colors[style.COLORS[1].lower()] = "o"
+    for ax, (numbers, grounds) in zip(axes.flat, chain(*cells), strict=True):
+        assert " ".join(texts(ax.texts)) == numbers
+        assert "".join(colors[to_hex(p.get_facecolor())] for p in ax.patches) == grounds
+        for text, patch in zip(ax.texts, ax.patches, strict=True):
+            assert patch.get_bbox().contains(*text.get_position())
+    assert [ax.get_title(loc="left") for ax in axes[0]] == ["orig", "= w"]
+    assert [ax.get_ylabel() for ax in axes[:, 0]] == ["before", "after one step"]
+    assert "orig: 2 of 4 changed, 0 zeros, then 0; = w: 2 of 3 changed, 2 zeros" in picture.caption
+    with pytest.raises(ValueError, match="names and the shapes"):
+        figures.tensors_through_step(before, {"orig": before["orig"]})
+
+
 def test_scatter():
     rows = [("one", "yes", 0.1, 0.5), ("one", "no", 0.2, 0.9), ("one", "yes", 0.3, 0.7)]
     rows += [("two", "no", 0.6, 0.05), ("two", "yes", 0.4, 0.2)]
@@ -1011,5 +1034,5 @@ def test_every_public_figure_is_tested():
         path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py")
     )
     called = set(re.findall(r"figures\.(\w+)\(", tests))
-    assert len(public) == 28
+    assert len(public) == 29
     assert public <= called

@@ -3,11 +3,13 @@
 import copy
 import io
 
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils import prune
 
+from prunelab.lab import permanence
 from prunelab.masks import (
     effective_weight,
     get_masks,
@@ -130,3 +132,26 @@ def test_permanence_covers_bias_masks_of_torch():
     make_pruning_permanent(layer)
     assert set(layer.state_dict()) == {"weight", "bias"}
     assert (layer.bias == 0).sum() == 2
+
+
+def test_a_step_moves_zeros_that_no_mask_holds():
+    before, after = permanence.small_layer_through_step()
+    for orig, mask, weight, _ in (before.values(), after.values()):
+        assert torch.equal(weight, orig * mask)
+    pruned, moved = before["× weight_mask"] == 0, [after[n] != before[n] for n in before]
+    assert pruned.sum() == 6
+    for changed, expected in zip(moved, (~pruned, pruned & ~pruned, ~pruned), strict=False):
+        assert torch.equal(changed, expected)
+    assert torch.equal(before["permanent: weight"] == 0, pruned)
+    assert moved[3].all()
+    kept = after["permanent: weight"][~pruned]
+    assert torch.allclose(kept, after["= weight"][~pruned])
+
+
+def test_times_the_bound():
+    rows = [("dense", 0.5, 90), ("CSR", 0.5, 60), ("entropy bound", 0.5, 30)]
+    rows += [("CSR", 0.9, 20), ("entropy bound", 0.9, 8), ("bitmap", 0.9, 12)]
+    table = permanence.times_the_bound(pd.DataFrame(rows, columns=["format", "sparsity", "bytes"]))
+    assert table["format"].tolist() == ["CSR", "CSR", "bitmap"]
+    assert table["density"].tolist() == pytest.approx([0.5, 0.1, 0.1])
+    assert table["times"].tolist() == [2, 2.5, 1.5]

@@ -6,6 +6,7 @@ recorded studies are in `prunelab.figures.recorded`.
 
 from prunelab.figures.drawn_channels import channel_flow
 from prunelab.figures.drawn_masks import mask_times_weight, thresholds
+from prunelab.figures.drawn_permanence import tensors_through_step
 from prunelab.figures.drawn_rewinding import every_run, going_back, loss_valley
 from prunelab.figures.drawn_statistics import stale_statistics
 from prunelab.figures.general import differences, intervals_against, scatter
@@ -51,6 +52,7 @@ __all__ = [
     "speed_against_density",
     "stale_statistics",
     "stopped_at_limit",
+    "tensors_through_step",
     "thresholds",
     "ticket_curves",
     "ticket_race",
