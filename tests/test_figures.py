@@ -502,6 +502,21 @@ def test_tensors_through_step():
         figures.tensors_through_step(before, {"orig": before["orig"]})
 
 
+def test_sparse_rows():
+    picture = figures.sparse_rows(np.array([[0.0, 0.5, 0.0], [0.0, 0.0, 0.0], [-1.25, 0.0, 2.0]]))
+    dense, sparse = picture.figure.axes
+    assert texts(dense.texts)[:3] == ["0$\\,x_{0}$", "0.5$\\,x_{1}$", "0$\\,x_{2}$"]
+    assert texts(sparse.texts) == ["0.5$\\,x_{1}$", "−1.2$\\,x_{0}$", "2.0$\\,x_{2}$"]
+    assert [p.get_xy() for p in sparse.patches] == [(0, 0), (0, 2), (1, 2)]
+    gray = [to_hex(patch.get_facecolor()) == FAINT for patch in dense.patches]
+    assert gray == [True, False, True, True, True, True, False, True, False]
+    assert [ax.get_title(loc="left") for ax in (dense, sparse)] == [
+        "dense: 9 products",
+        "sparse rows: 3 products",
+    ]
+    assert "by row 1, 0, 2" in picture.caption
+
+
 def test_scatter():
     rows = [("one", "yes", 0.1, 0.5), ("one", "no", 0.2, 0.9), ("one", "yes", 0.3, 0.7)]
     rows += [("two", "no", 0.6, 0.05), ("two", "yes", 0.4, 0.2)]
@@ -1034,5 +1049,5 @@ def test_every_public_figure_is_tested():
         path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py")
     )
     called = set(re.findall(r"figures\.(\w+)\(", tests))
-    assert len(public) == 29
+    assert len(public) == 30
     assert public <= called

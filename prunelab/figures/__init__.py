@@ -8,6 +8,7 @@ from prunelab.figures.drawn_channels import channel_flow
 from prunelab.figures.drawn_masks import mask_times_weight, thresholds
 from prunelab.figures.drawn_permanence import tensors_through_step
 from prunelab.figures.drawn_rewinding import every_run, going_back, loss_valley
+from prunelab.figures.drawn_sparse import sparse_rows
 from prunelab.figures.drawn_statistics import stale_statistics
 from prunelab.figures.general import differences, intervals_against, scatter
 from prunelab.figures.lottery import (
@@ -49,6 +50,7 @@ __all__ = [
     "mask_and_histogram",
     "mask_times_weight",
     "scatter",
+    "sparse_rows",
     "speed_against_density",
     "stale_statistics",
     "stopped_at_limit",
