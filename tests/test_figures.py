@@ -272,7 +272,7 @@ def test_thresholds_stand_at_the_largest_pruned_weight_of_each_layer():
         assert counts[1].sum() / counts[0].sum() == pytest.approx(kept[seen].float().mean().item())
         assert counts[0].max() == 1
         assert line_color(everything) == FAINT
-        said = f"{kept.float().mean():.1%}"
+        said = f"{kept.double().mean():.1%}"
         assert words(ax)[f"{said} stay"][2] == line_color(stays)
         assert f"of {name} {said} ({rule})" in picture.caption
     assert [ax.get_title(loc="left") for ax in panels[0]] == ["one", "two"]
