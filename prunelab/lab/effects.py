@@ -17,7 +17,7 @@ REWOUND = ("method", "rewind to start", "LR rewinding")
 
 
 def lost_to_pruning(study: pd.DataFrame, sparsity: float = 0.3) -> pd.DataFrame:
-    """Notebook 01: accuracy of dense networks minus that with 30 % of the weights gone."""
+    """Notebook 01: accuracy of dense networks minus that with `sparsity` of the weights gone."""
     magnitude = study[(study["criterion"] == "l1") & (study["scope"] == "global")]
     return _points(magnitude, ["network"], "accuracy", "sparsity", 0.0, sparsity)
 

@@ -25,7 +25,6 @@ FIRST_RATES = {"lenet300": (0.3, 3.0), "half_convnet": (0.1, 1.0)}
 
 
 def grid(seeds: int) -> list[dict]:
-    starts = [start for start in networks("trajectories", seeds) if start["seed"] == 0]
     return [
         {
             "network": start["network"],
@@ -36,7 +35,7 @@ def grid(seeds: int) -> list[dict]:
             "seeds": seeds,
         }
         for budgets, methods in ((5, ("one-shot", "five steps")), (1, tuple(ROUNDS)))
-        for start in starts
+        for start in networks("trajectories", 1)
         for sparsity in SPARSITIES[start["network"]]
         for method in methods
     ]

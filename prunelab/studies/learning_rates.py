@@ -30,7 +30,6 @@ SCHEDULES = {
 
 
 def grid(seeds: int) -> list[dict]:
-    starts = [start for start in networks("trajectories", seeds) if start["seed"] == 0]
     return [
         {
             "network": start["network"],
@@ -40,7 +39,7 @@ def grid(seeds: int) -> list[dict]:
             "schedule": schedule,
             "seeds": seeds,
         }
-        for start in starts
+        for start in networks("trajectories", 1)
         for steps in sorted(STEPS[start["network"]], reverse=True)
         for sparsity in SPARSITIES[start["network"]]
         for schedule in SCHEDULES
