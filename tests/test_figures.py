@@ -479,6 +479,46 @@ def test_stale_statistics():
     assert "put the new values at −3.0 ± 0.4" in picture.caption
 
 
+def test_shares_by_round():
+    picture = figures.shares_by_round({"step": [0.5, 0.75, 0.875], "cubic": [0.7, 0.8, 0.81]})
+    for ax, bars in zip(
+        picture.figure.axes,
+        (
+            [(0, 0.5, "50%"), (0.5, 0.25, "50%"), (0.75, 0.125, "50%")],
+            [(0, 0.7, "70%"), (0.7, 0.1, "33%"), (0.8, 0.01, "5%")],
+        ),
+        strict=True,
+    ):
+        gone, taken, left = ax.containers
+        assert [bar.get_width() for bar in gone] == pytest.approx([start for start, *_ in bars])
+        assert [bar.get_x() for bar in taken] == pytest.approx([start for start, *_ in bars])
+        assert [bar.get_width() for bar in taken] == pytest.approx([cut for _, cut, _ in bars])
+        ends = [bar.get_x() + bar.get_width() for bar in left]
+        assert ends == pytest.approx([1, 1, 1])
+        assert texts(ax.texts) == [share for *_, share in bars]
+    assert "step 50%, 50%, 50%; cubic 70%, 33%, 5%" in picture.caption
+
+
+def test_mask_growing_moves_round_by_round():
+    masks = [np.ones((2, 120)), np.tile([1, 0], (2, 60)), np.eye(2, 120)]
+    picture = figures.mask_growing(masks, shape=(12, 10))
+    with Image.open(io.BytesIO(picture.png)) as moving:
+        assert moving.n_frames == 3
+        frames = [np.asarray((moving.seek(i), moving.convert("RGB"))[1]) for i in range(3)]
+    for frame, mask in zip(picture.frames, masks, strict=True):
+        pixels = np.asarray(frame.figure.axes[0].collections[0].get_array())
+        assert pixels.ravel() == pytest.approx(mask.mean(axis=0))
+    blue = 255 * np.array(to_rgb(style.COLORS[0]))
+    share = [(np.abs(frame - blue).max(axis=2) < 8).mean() for frame in frames]
+    assert share[0] > 1.5 * share[1] > 3 * share[2]
+    assert "100.0% in the first frame, 0.8% in the last" in picture.caption
+    assert "corners of 5 × 5 pixels 100.0% and 1.0%" in picture.caption
+    with pytest.raises(
+        ValueError, match=r"shape \(2, 120\); their inputs must be \(28, 28\) pixels"
+    ):
+        figures.mask_growing(masks)
+
+
 def test_tensors_through_step():
     before = {"orig": np.array([[1.5, -0.004], [0.2, 3.0]]), "= w": np.array([[0.0, -0.0, 1.0]])}
     after = {"orig": np.array([[1.5, -0.104], [0.1, 3.0]]), "= w": np.array([[0.0, 0.25, 0.0]])}
@@ -1049,5 +1089,5 @@ def test_every_public_figure_is_tested():
         path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py")
     )
     called = set(re.findall(r"figures\.(\w+)\(", tests))
-    assert len(public) == 30
+    assert len(public) == 32
     assert public <= called

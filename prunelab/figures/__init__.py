@@ -5,6 +5,7 @@ recorded studies are in `prunelab.figures.recorded`.
 """
 
 from prunelab.figures.drawn_channels import channel_flow
+from prunelab.figures.drawn_gradual import mask_growing, shares_by_round
 from prunelab.figures.drawn_masks import mask_times_weight, thresholds
 from prunelab.figures.drawn_permanence import tensors_through_step
 from prunelab.figures.drawn_rewinding import every_run, going_back, loss_valley
@@ -48,8 +49,10 @@ __all__ = [
     "intervals_against",
     "loss_valley",
     "mask_and_histogram",
+    "mask_growing",
     "mask_times_weight",
     "scatter",
+    "shares_by_round",
     "sparse_rows",
     "speed_against_density",
     "stale_statistics",
