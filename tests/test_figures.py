@@ -452,6 +452,63 @@ def test_differences():
     assert "net +1.00 [-0.50, +2.25]; net -2.00 [-3.00, -0.75]; big net +0.50" in picture.caption
 
 
+def test_ratios_stand_on_a_logarithmic_axis_around_one():
+    columns = ["setting", "mean", "low", "high"]
+    table = pd.DataFrame([("net", 2.0, 0.9, 4.0), ("big net", 0.5, 0.4, 0.6)], columns=columns)
+    picture = figures.differences(table, "A / B", "times", no_effect=1)
+    (ax,) = picture.figure.axes
+    assert ax.lines[0].get_xdata() == [1, 1]
+    check_axes(ax, xscale="log", ynames=["net", "big net"], yinverted=True, xlabel="times")
+    assert ax.get_xticks().tolist() == [0.5, 0.67, 1, 1.5, 2, 3]
+    assert [text.get_text() for text in ax.texts] == ["2.00", "0.50"]
+    assert "net 2.00 [0.90, 4.00]; big net 0.50 [0.40, 0.60]" in picture.caption
+
+
+def test_effects_map_writes_bold_what_leaves_out_zero():
+    rows = [(0.0, 1, 0.3, 0.1, 0.5), (0.0, 4, -0.2, -0.3, -0.1), (0.5, 1, 0.1, -0.1, 0.3)]
+    rows += [(0.5, 4, -0.4, -0.9, 0.1)]
+    table = pd.DataFrame(rows, columns=["a", "T", "mean", "low", "high"])
+    picture = figures.effects_map(table, "a", "T", "Points.")
+    (ax,) = picture.figure.axes
+    seen = {text.get_text(): text for text in ax.texts}
+    assert {name: text.get_weight() for name, text in seen.items()} == {
+        "+0.30": "bold",
+        "-0.20": "bold",
+        "+0.10": "normal",
+        "-0.40": "normal",
+    }
+    for a, T, mean, *_ in rows:
+        x, y = seen[f"{mean:+.2f}"].get_position()
+        assert (texts(ax.get_yticklabels())[int(y)], texts(ax.get_xticklabels())[int(x)]) == (
+            f"{a:g}",
+            f"{T:g}",
+        )
+    (cells,) = ax.collections
+    assert np.asarray(cells.get_array()).ravel().tolist() == [mean for _, _, mean, *_ in rows]
+    red, _, blue = cells.to_rgba(0.4)[:3]
+    assert blue > red
+    red, _, blue = cells.to_rgba(-0.4)[:3]
+    assert red > blue
+    assert "+0.30 [+0.10, +0.50], at a = 0 and T = 1; 2 of 4 intervals leave" in picture.caption
+
+
+def test_softened_probabilities():
+    scores = [2.0, 0.0, 4.0]
+    picture = figures.softened(np.eye(3), torch.tensor(scores), ("a", "b", "c"), (1, 2))
+    image, *panels = picture.figure.axes
+    assert image.images[0].get_array().tolist() == np.eye(3).tolist()
+    for ax, temperature in zip(panels, (1, 2), strict=True):
+        share = np.exp(np.array(scores) / temperature)
+        share /= share.sum()
+        assert [bar.get_width() for bar in ax.patches] == pytest.approx(share.tolist())
+        assert texts(ax.texts) == [f"{value:.1%}" for value in share]
+        dark = [line_color(bar) == style.COLORS[0].lower() for bar in ax.patches]
+        assert dark == [False, False, True]
+        check_axes(ax, title=f"T = {temperature}", yinverted=True)
+    assert texts(panels[0].get_yticklabels()) == ["a", "b", "c"]
+    assert "The share of the first, c, falls" in picture.caption
+
+
 def test_stale_statistics():
     spread = np.array([-2.0, -1.0, 1.0, 2.0])  # of mean 0, and standard deviation √2.5
     picture = figures.stale_statistics(10 + spread, 4 + spread / 2, (10.0, 2.0), "channel 3")
@@ -1089,5 +1146,5 @@ def test_every_public_figure_is_tested():
         path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py")
     )
     called = set(re.findall(r"figures\.(\w+)\(", tests))
-    assert len(public) == 32
+    assert len(public) == 34
     assert public <= called

@@ -11,7 +11,8 @@ from prunelab.figures.drawn_permanence import tensors_through_step
 from prunelab.figures.drawn_rewinding import every_run, going_back, loss_valley
 from prunelab.figures.drawn_sparse import sparse_rows
 from prunelab.figures.drawn_statistics import stale_statistics
-from prunelab.figures.general import differences, intervals_against, scatter
+from prunelab.figures.drawn_teacher import softened
+from prunelab.figures.general import differences, effects_map, intervals_against, scatter
 from prunelab.figures.lottery import (
     TICKET_MEASURES,
     stopped_at_limit,
@@ -42,6 +43,7 @@ __all__ = [
     "class_probabilities",
     "decision_chart",
     "differences",
+    "effects_map",
     "every_run",
     "front",
     "going_back",
@@ -53,6 +55,7 @@ __all__ = [
     "mask_times_weight",
     "scatter",
     "shares_by_round",
+    "softened",
     "sparse_rows",
     "speed_against_density",
     "stale_statistics",

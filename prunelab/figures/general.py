@@ -1,7 +1,9 @@
 """Figures of any tidy table: intervals along an axis, differences, points against points."""
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 
 from prunelab.figures.style import (
     COLORS,
@@ -22,6 +24,7 @@ from prunelab.figures.style import (
 )
 from prunelab.intervals import mean_interval
 
+RATIOS = (0.1, 0.2, 0.33, 0.5, 0.67, 1, 1.5, 2, 3, 5, 10)
 SCALES = ("linear", "log", "symlog", "density")
 
 
@@ -119,7 +122,7 @@ def _name_all_lines(ax: Axes, lines: list[str], below: bool) -> None:
         legend(ax)
 
 
-def differences(table: pd.DataFrame, title: str, xlabel: str) -> Picture:
+def differences(table: pd.DataFrame, title: str, xlabel: str, no_effect: float = 0.0) -> Picture:
     """Effects with their 95 % intervals, one below the other, and the line of no effect.
 
     Args:
@@ -127,18 +130,24 @@ def differences(table: pd.DataFrame, title: str, xlabel: str) -> Picture:
             `source`, if they come from several (ours and a paper's).
         title: words over the figure.
         xlabel: what is compared, with its unit.
+        no_effect: 0 for differences; 1 for ratios, whose axis is logarithmic.
     """
+    sign = "" if no_effect else "+"
     sources = list(table["source"].unique()) if "source" in table else [""]
     with canvas(height=0.9 + 0.27 * len(table)) as (figure, ((ax,),)):
-        ax.axvline(0, color=theme().ink, linewidth=0.8)
+        ax.axvline(no_effect, color=theme().ink, linewidth=0.8)
         for y, row in enumerate(table.itertuples()):
             i = sources.index(getattr(row, "source", ""))
             ax.plot([row.low, row.high], [y, y], color=COLORS[i])
             ax.plot(row.mean, y, color=COLORS[i], marker=MARKERS[i], markersize=5)
-            write_at(ax, row.high, y + 0.25, f"{row.mean:+.2f}", COLORS[i])
+            write_at(ax, row.high, y + 0.25, f"{row.mean:{sign}.2f}", COLORS[i])
         ax.set_yticks(range(len(table)), table["setting"])
         ax.set_ylim(len(table) - 0.5, -0.5)
         ax.margins(x=0.1)
+        if no_effect:
+            ax.set_xscale("log")
+            ticks = [t for t in RATIOS if table["low"].min() <= t <= table["high"].max()]
+            fix_ticks(ax.xaxis, ticks, PLAIN)
         ax.grid(visible=False, axis="y")
         ax.set(xlabel=xlabel, title=title)
         if len(sources) > 1:
@@ -146,10 +155,47 @@ def differences(table: pd.DataFrame, title: str, xlabel: str) -> Picture:
                 ax.plot([], [], color=COLORS[i], marker=MARKERS[i], label=source)
             legend(ax)
         seen = "; ".join(
-            f"{row.setting} {row.mean:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"
+            f"{row.setting} {row.mean:{sign}.2f} [{row.low:{sign}.2f}, {row.high:{sign}.2f}]"
             for row in table.itertuples()
         )
         return Picture(figure, f"{title} {xlabel}, mean and 95 % interval: {seen}.")
+
+
+def effects_map(table: pd.DataFrame, row: str, column: str, title: str) -> Picture:
+    """Effects of two settings together: a cell for each pair, blue above zero, orange below.
+
+    A number is bold where its 95 % interval leaves out zero.
+
+    Args:
+        table: a row a cell with `mean`, `low` and `high`.
+        row, column: the columns that make the rows and the columns of the map.
+        title: words over the figure, with the unit.
+    """
+    means = table.pivot_table("mean", row, column)
+    clear = table.assign(clear=(table["low"] > 0) | (table["high"] < 0))
+    clear = clear.pivot_table("clear", row, column, aggfunc="all").to_numpy(dtype=bool)
+    largest = table["mean"].abs().max()
+    shades = LinearSegmentedColormap.from_list("sign", [COLORS[1], theme().paper, COLORS[0]])
+    rows, columns = means.shape
+    with canvas(width=1.2 + 0.9 * columns, height=1.0 + 0.42 * rows) as (figure, ((ax,),)):
+        ax.pcolormesh(means, cmap=shades, vmin=-2 * largest, vmax=2 * largest)
+        for (y, x), value in np.ndenumerate(means.to_numpy()):
+            weight = "bold" if clear[y, x] else "normal"
+            ax.text(x + 0.5, y + 0.5, f"{value:+.2f}", ha="center", va="center", weight=weight)
+        ax.set_xticks(np.arange(columns) + 0.5, [f"{value:g}" for value in means.columns])
+        ax.set_yticks(np.arange(rows) + 0.5, [f"{value:g}" for value in means.index])
+        ax.set(xlabel=column, ylabel=row, title=title)
+        ax.tick_params(length=0)
+        ax.grid(visible=False)
+        ax.spines[:].set_visible(False)
+        best = table.nlargest(1, "mean").iloc[0]
+        return Picture(
+            figure,
+            f"{title} A map of {rows} values of {row} by {columns} of {column}. The largest effect "
+            f"is {best['mean']:+.2f} [{best['low']:+.2f}, {best['high']:+.2f}], at {row} = "
+            f"{best[row]:g} and {column} = {best[column]:g}; {clear.sum()} of {clear.size} "
+            f"intervals leave out zero.",
+        )
 
 
 def scatter(
