@@ -1,5 +1,6 @@
 """Every row of the tables of claims, measured again from the recorded tables by other code."""
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -10,7 +11,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from prunelab.lab.claims import claims, counted, p_value, ticket_claims, verdict, verdicts
+from prunelab.lab.claims import (
+    SAID,
+    claims,
+    colored,
+    counted,
+    p_value,
+    ticket_claims,
+    verdict,
+    verdicts,
+)
 from prunelab.lab.effects import trained_longer
 from prunelab.lab.readme import README, findings, table_of_claims, with_claims
 
@@ -277,6 +287,17 @@ def test_the_findings_are_the_least_and_the_greatest_effect(monkeypatch):
         "+3.20 [+3.00, +3.40] points (b, weights, 5% kept, 100% of the steps). "
         "That the first gains: holds in 3."
     )
+
+
+def test_a_color_stands_behind_each_verdict_and_the_word_stays(table):
+    page = colored(table[["claim", "verdict"]]).data
+    cells = re.findall(r'<td id="(T_verdicts_row\d+_col1)"[^>]*>([^<]*)</td>', page)
+    assert [words for _, words in cells] == table["verdict"].to_list()
+    rules = dict.fromkeys(cell for cell, _ in cells)
+    for selectors, color in re.findall(r"([^{}]+)\{\s*background-color: ([^;}]+);", page):
+        rules |= dict.fromkeys(re.findall(r"#(T_\w+)", selectors), color.strip())
+    assert [rules[cell] for cell, _ in cells] == [SAID[words] for _, words in cells]
+    assert set(table["verdict"]) == set(SAID)
 
 
 def test_a_notebook_has_its_own_claims_and_writes_them(table):

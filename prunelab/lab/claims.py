@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 from scipy import stats
 
 from prunelab.data import DATA_DIR
@@ -196,6 +197,25 @@ def verdicts(notebook: str) -> pd.DataFrame:
     effect = written(table, unit="", form=".2f")
     index = ["claim", "quantity", "claimed", "setting"]
     return table.assign(effect=effect).set_index(index)[["effect", "verdict"]]
+
+
+SAID = {
+    "holds": "rgba(0, 158, 115, 0.25)",
+    "does not hold": "rgba(213, 94, 0, 0.25)",
+    "no difference that matters": "rgba(0, 114, 178, 0.2)",
+    "cannot be told": "rgba(128, 128, 128, 0.15)",
+}
+"""The color behind each verdict, pale enough for a light page and for a dark one."""
+
+
+def colored(table: pd.DataFrame) -> HTML:
+    """A table with a color behind each verdict: a look at it says how many of which there are.
+
+    Args:
+        table: with the column `verdict`, such as `verdicts` returns.
+    """
+    paint = {verdict: f"background-color: {color}" for verdict, color in SAID.items()}
+    return HTML(table.style.set_uuid("verdicts").map(paint.get, subset=["verdict"]).to_html())
 
 
 def verdict(low: float, high: float, side: str, bound: float, matters: float | None = None) -> str:
