@@ -302,6 +302,15 @@ ONE_SHOT = {
 }
 
 
+def test_a_short_density_axis_has_more_ticks():
+    picture = figures.intervals_against(
+        tidy("rule left accuracy", {("one", 0.82): [0.9], ("one", 0.26): [0.5]}),
+        *("left", "accuracy", "rule"),
+        scale="density",
+    )
+    check_density_axis(picture.figure.axes[0], ["100 %", "70 %", "50 %", "30 %"])
+
+
 def test_accuracy_against_density():
     picture = figures.accuracy_against_density(tidy("rule sparsity accuracy", ONE_SHOT), "A title.")
     (ax,) = picture.figure.axes
@@ -614,6 +623,36 @@ def test_sparse_rows():
     assert "by row 1, 0, 2" in picture.caption
 
 
+@pytest.mark.parametrize("name", style.THEMES)
+def test_smaller_or_holes(name):
+    weights = np.array([[1.0, -4.0, 2.0], [0.5, 0.0, 3.0]])
+    mask = np.array([[0, 1, 0], [0, 0, 1]])
+    with figures.use_theme(name):
+        picture = figures.smaller_or_holes(weights, [0], [0, 2], mask)
+        with pytest.raises(ValueError, match="mask keeps 2 weights; rows and columns keep 3"):
+            figures.smaller_or_holes(weights, [0], [0, 1, 2], mask)
+    blue, ink, faint = to_rgb(style.COLORS[0]), *map(to_rgb, style.THEMES[name][:2])
+    grounds = {blue: "b", ink: "g", faint: "0"}
+    drawn = []
+    for ax in picture.figure.axes:
+        colors = [patch.get_facecolor() for patch in ax.patches]
+        drawn.append("".join(grounds[color[:3]] for color in colors))
+        assert len(ax.texts) == drawn[-1].count("0")
+    assert drawn == ["bgbg0g", "bb", "bb", "gbgg0b", "0b000b", "0b000b"]
+    places = [[patch.get_xy() for patch in ax.patches] for ax in picture.figure.axes]
+    assert places[1] == places[2] == [(0, 0), (1, 0)]
+    assert places[3] == places[4] == [(x, y) for y in (0, 1) for x in (0, 1, 2)]
+    assert places[5] == [(x, 0) for x in range(6)]
+    strength = [patch.get_facecolor()[3] for patch in picture.figure.axes[0].patches]
+    assert strength[0] < strength[2]
+    assert strength[5] > strength[3]
+    assert [ax.get_xlabel() for ax in picture.figure.axes] == [
+        *("2 of 6 stay", "2 products", "8 bytes in 1 cache line"),
+        *("2 of 6 stay", "6 products, 4 with 0", "24 bytes in 1 cache line"),
+    ]
+    assert "4 with 0, 24 bytes in 1 cache line, the largest that goes is 2.00" in picture.caption
+
+
 def test_scatter():
     rows = [("one", "yes", 0.1, 0.5), ("one", "no", 0.2, 0.9), ("one", "yes", 0.3, 0.7)]
     rows += [("two", "no", 0.6, 0.05), ("two", "yes", 0.4, 0.2)]
@@ -875,7 +914,7 @@ def test_tickets_against_density():
         here = table[table["moment"] == moment]
         expected = {kind: spans(of_kind(here, kind), "density", column) for kind in KINDS}
         check_lines(ax, expected, panels[0].get_legend())
-        check_density_axis(ax, ["100 %", "50 %"], title=title)
+        check_density_axis(ax, ["100 %", "70 %", "50 %", "30 %"], title=title)
         is_percent = PROPERTIES["half"](ax) == "50 %"
         assert is_percent == (column != "iteration")
     stops = table[(table["moment"] == "early stop") & (table["round"] == 7)]
@@ -1147,4 +1186,5 @@ def test_every_public_figure_is_tested():
     )
     called = set(re.findall(r"figures\.(\w+)\(", tests))
     assert len(public) == 34
+    assert len(public) == 31
     assert public <= called

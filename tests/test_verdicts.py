@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from prunelab.lab import filters_or_weights
 from prunelab.lab.effects import lost_at_first, rule_over
-from prunelab.lab.papers import pruned_once_and_fine_tuned
+from prunelab.lab.papers import filters_and_weights_retrained, pruned_once_and_fine_tuned
 from prunelab.studies.one_shot import with_rules
 from tests.test_claims import interval as mean_and_interval
 from tests.test_claims import read
@@ -209,6 +210,38 @@ def test_12_what_filters_and_weights_are_worth_after_retraining():
     for method, said in {"fine-tune": "<>", "LR rewinding": "<?"}.items():
         some = macs[macs["method"] == method]
         assert sides(some, by, "pruned", "filters", MACS) == said
+        found = filters_or_weights.between(with_settings(some), "filters", MACS)
+        gaps = [gap(rows, "pruned", "filters", MACS).mean() for _, rows in some.groupby("ratio")]
+        assert found["mean"].tolist() == pytest.approx(gaps)
+    table = with_settings(rows)
+    drawn = filters_or_weights.stages(table, "half_convnet, 50%").set_index(["setting", "source"])
+    cell = macs[macs["ratio"] == 0.5].groupby(["method", "pruned"])["points"].mean()
+    assert drawn["mean"].to_dict() == pytest.approx(cell[drawn.index].to_dict())
+    assert len(drawn) == 6
+    assert cell["before", WEIGHTS] - cell["before", "filters"] == pytest.approx(34, abs=0.2)
+    lost = filters_or_weights.lost_before(table)
+    assert lost.loc["half_convnet, 0.5"].tolist()[:2] == [42.2, 76.1]
+
+
+def with_settings(rows: pd.DataFrame) -> pd.DataFrame:
+    recorded = filters_or_weights.recorded()
+    assert recorded["points"].tolist() == pytest.approx(
+        (100 * (recorded["test_accuracy"] - recorded["test_dense"])).tolist()
+    )
+    return recorded.loc[rows.index]
+
+
+def test_12_where_filters_go_matters_in_the_paper_too():
+    table = filters_and_weights_retrained("resnet56")
+    points = table.set_index(["way", "pruned", "density"])["points"].round(2)
+    assert points.loc["old weights", "filters, B", 0.5879] == -1.40
+    assert points.loc["old weights", "single weights", 0.64] == 0.20
+    assert points.loc["new weights", "single weights", 0.1074] == -3.37
+    fallen = points["old weights"] - points["new weights"]
+    assert 2.4 <= fallen["single weights"].max().round(1) <= 2.4
+    assert fallen["filters, A"].max() < 0.7
+    assert -0.3 < fallen["filters, B"].min() < fallen["filters, B"].max() < 0.4
+    assert table.groupby(["way", "pruned"]).size().tolist() == [5, 5, 10] * 2
 
 
 WEIGHTS, MACS = "weights, equal parameters", "weights, equal MACs"

@@ -9,6 +9,7 @@ from prunelab.figures.drawn_gradual import mask_growing, shares_by_round
 from prunelab.figures.drawn_masks import mask_times_weight, thresholds
 from prunelab.figures.drawn_permanence import tensors_through_step
 from prunelab.figures.drawn_rewinding import every_run, going_back, loss_valley
+from prunelab.figures.drawn_shapes import smaller_or_holes
 from prunelab.figures.drawn_sparse import sparse_rows
 from prunelab.figures.drawn_statistics import stale_statistics
 from prunelab.figures.drawn_teacher import softened
@@ -56,6 +57,7 @@ __all__ = [
     "scatter",
     "shares_by_round",
     "softened",
+    "smaller_or_holes",
     "sparse_rows",
     "speed_against_density",
     "stale_statistics",

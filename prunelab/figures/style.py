@@ -183,11 +183,13 @@ def reference_line(ax: Axes, y: float) -> None:
 
 def density_axis(ax: Axes, density: pd.Series) -> None:
     """Log axis from dense on the left to sparse on the right, as in the papers."""
-    low = density.min()
-    ticks = [d for d in (1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01) if d >= low * 0.999]
+    low, high = 0.999 * density.min(), 1.08 * density.max()
+    ticks = [1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01]
+    if sum(low <= d <= high for d in ticks) < 3:
+        ticks = [1, 0.7, 0.5, 0.3, 0.2, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01]
     ax.set_xscale("log")
-    ax.set_xlim(1.08 * density.max(), low / 1.08)
-    fix_ticks(ax.xaxis, ticks, PERCENT)
+    ax.set_xlim(high, density.min() / 1.08)
+    fix_ticks(ax.xaxis, [d for d in ticks if d >= low], PERCENT)
     ax.set_xlabel("density: weights kept")
 
 

@@ -25,3 +25,31 @@ def pruned_once_and_fine_tuned(*networks: str) -> pd.DataFrame:
     both = pd.concat([dense, pruned], ignore_index=True)
     both = both.assign(accuracy=both["accuracy_mean"] / 100)
     return both.loc[both["network"].isin(networks), ["network", "density", "accuracy"]]
+
+
+def filters_and_weights_retrained(network: str) -> pd.DataFrame:
+    """Notebook 12: filters and single weights pruned once, retrained for 182 epochs, CIFAR-10.
+
+    Args:
+        network: a name in the table, "resnet56" for instance.
+
+    Returns:
+        One row a `density`, a kind in `pruned` and a `way` back (learning-rate rewinding, or new
+        weights), with `points` of accuracy against the dense networks; means of three trials.
+
+    Source: as in `pruned_once_and_fine_tuned`.
+    """
+    ways = {"learning-rate rewinding": "old weights", "random reinitialization": "new weights"}
+    kinds = {f"Structured-{x}": f"filters, {x}" for x in "AB"} | {"Unstructured": "single weights"}
+    table = pd.read_csv(DATA_DIR / "published" / "renda2020.csv")
+    table = table[(table["network"] == network) & ~table["iterative"]]
+    table = table[(table["retrain_epochs"] == 182) & table["method"].isin(ways)]
+    dense = pd.read_csv(DATA_DIR / "published" / "renda2020_dense.csv").set_index("network")
+    return pd.DataFrame(
+        {
+            "density": table["density"],
+            "pruned": table["pruning"].map(kinds),
+            "way": table["method"].map(ways),
+            "points": table["accuracy_mean"] - dense.loc[network, "accuracy_mean"],
+        }
+    )
