@@ -501,6 +501,28 @@ def test_effects_map_writes_bold_what_leaves_out_zero():
     assert "+0.30 [+0.10, +0.50], at a = 0 and T = 1; 2 of 4 intervals leave" in picture.caption
 
 
+def test_descents_go_down_the_valley_by_the_rates_they_are_given():
+    schedules = {"none": [0.0] * 6, "half": [0.5] * 6, "falling": [0.5, 0.5, 0.5, 0, 0, 0]}
+    picture = figures.descents(schedules, start=4.0, title="T.")
+    dots = {ax.get_title(loc="left"): ax.collections[0].get_offsets() for ax in picture.figure.axes}
+    assert list(dots) == list(schedules)
+    for places in dots.values():
+        x, loss = np.asarray(places).T
+        assert len(x) == 7
+        assert x[0] == 4.0
+        assert loss == pytest.approx(x**2 / 2)
+    assert set(np.asarray(dots["none"])[:, 0]) == {4.0}
+    half, falling = (np.asarray(dots[name])[:, 0] for name in ("half", "falling"))
+    assert falling[:4].tolist() == half[:4].tolist()
+    assert set(falling[3:]) == {half[3]}
+    noise = 2 * half[1:] - half[:-1]  # half of what was left, and half of the noise
+    assert noise == pytest.approx(-2 * np.random.default_rng(0).normal(size=6))
+    last = {name: np.abs(np.asarray(places)[-5:, 0]).mean() for name, places in dots.items()}
+    assert picture.caption.endswith(
+        "none 4.0, " + ", ".join(f"{name} {last[name]:.1f}" for name in ("half", "falling")) + "."
+    )
+
+
 def test_softened_probabilities():
     scores = [2.0, 0.0, 4.0]
     picture = figures.softened(np.eye(3), torch.tensor(scores), ("a", "b", "c"), (1, 2))
@@ -1185,5 +1207,5 @@ def test_every_public_figure_is_tested():
         path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py")
     )
     called = set(re.findall(r"figures\.(\w+)\(", tests))
-    assert len(public) == 35
+    assert len(public) == 36
     assert public <= called

@@ -8,6 +8,7 @@ from prunelab.figures.drawn_channels import channel_flow
 from prunelab.figures.drawn_gradual import mask_growing, shares_by_round
 from prunelab.figures.drawn_masks import mask_times_weight, thresholds
 from prunelab.figures.drawn_permanence import tensors_through_step
+from prunelab.figures.drawn_rates import descents
 from prunelab.figures.drawn_rewinding import every_run, going_back, loss_valley
 from prunelab.figures.drawn_shapes import smaller_or_holes
 from prunelab.figures.drawn_sparse import sparse_rows
@@ -43,6 +44,7 @@ __all__ = [
     "channel_map",
     "class_probabilities",
     "decision_chart",
+    "descents",
     "differences",
     "effects_map",
     "every_run",
