@@ -1,4 +1,4 @@
-"""Lottery tickets: prune, rewind, train again, with exact savings (notebook 11).
+"""Lottery tickets: prune, rewind, train again, with exact savings (notebooks 11 and 14).
 
 The method alone. `prunelab.engines` trains the networks, thousands of times, at a fraction of the
 time that `fit` takes.
@@ -110,7 +110,7 @@ def supermask(
     r"""Masks that make a network good before it is trained, from what training did to it.
 
     $$s_i = |w_{T,i}|, \qquad s_i = \operatorname{sign}(w_{0,i})\, w_{T,i}, \qquad
-    s_i = |w_{T,i}| - |w_{0,i}| \tag{11.4}$$
+    s_i = |w_{T,i}| - |w_{0,i}| \tag{14.1}$$
 
     for "large final", "large final, same sign" and "magnitude increase", with weights $w_0$ before
     and $w_T$ after training. Equation (1.2) prunes the lowest of each layer. The authors score all

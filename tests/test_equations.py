@@ -355,7 +355,7 @@ def gradient_of_a_masked_network(data):
     test_lottery.test_gradient_is_that_of_autograd(data, rounds=10)
 
 
-@equation("11.4")
+@equation("14.1")
 def scores_of_supermasks(data):
     before, after = RNG.normal(size=(2, 6, 9))
     scores = {

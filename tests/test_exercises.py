@@ -100,6 +100,20 @@ def own_magnitudes(initial, trained, mask, fresh):
     return fresh * exact_mask(fresh, 1 - mask.double().mean().item())
 
 
+def same_sign(initial, trained, count, score=None):
+    score = initial.sign() * trained if score is None else score
+    mask = torch.zeros(score.numel(), dtype=torch.bool)
+    mask[score.flatten().argsort(descending=True, stable=True)[:count]] = True
+    return mask.view_as(score)
+
+
+def kept_by(score):
+    """An answer to 14.1 that keeps the highest of another score."""
+    return lambda initial, trained, count: same_sign(
+        initial, trained, count, score(initial, trained)
+    )
+
+
 RIGHT = {
     "00.1": lambda sparsity: 1 / (1 - sparsity),
     "00.2": half_width,
@@ -136,6 +150,8 @@ RIGHT = {
     "13.1": lambda table: table.loc[table["valid_accuracy"].idxmax(), "test_accuracy"],
     "13.2": lambda low, high: low >= -0.2,
     "13.3": lambda behind: max(behind, key=lambda way: min(behind[way])),
+    "14.1": same_sign,
+    "14.2": lambda initial, fresh, mask: fresh.abs() * initial.sign() * mask,
 }
 
 MISUNDERSTOOD = [
@@ -227,6 +243,27 @@ MISUNDERSTOOD = [
     ("13.2", lambda low, high: low != -0.5, "it is worse"),
     ("13.3", lambda behind: max(behind, key=lambda way: sum(behind[way])), "best mean"),
     ("13.3", lambda behind: min(behind, key=lambda way: min(behind[way])), "least bad"),
+    ("14.1", lambda initial, trained, count: trained, "True and False"),
+    ("14.1", lambda *given: ~same_sign(*given), "inverted"),
+    ("14.1", lambda initial, trained, count: trained * initial > 0, "it should be 6"),
+    ("14.1", kept_by(lambda initial, trained: trained.abs()), "changed their sign"),
+    (
+        "14.1",
+        kept_by(lambda initial, trained: initial.abs() * (initial * trained > 0)),
+        "largest at the start",
+    ),
+    ("14.1", kept_by(lambda initial, trained: trained.abs() - initial.abs()), "how far"),
+    ("14.1", kept_by(lambda initial, trained: trained * (initial * trained > 0)), "most positive"),
+    ("14.1", kept_by(lambda initial, trained: -trained), "Other weights"),
+    ("14.2", lambda initial, fresh, mask: fresh[mask], "(6, 8)"),
+    ("14.2", lambda initial, fresh, mask: fresh.abs() * initial.sign(), "are not zero"),
+    ("14.2", lambda initial, fresh, mask: fresh * mask, "random reinit"),
+    ("14.2", lambda initial, fresh, mask: initial * mask, "That is the ticket"),
+    ("14.2", lambda initial, fresh, mask: initial.abs() * fresh.sign() * mask, "other way round"),
+    ("14.2", lambda initial, fresh, mask: fresh.abs() * mask, "All signs are positive"),
+    ("14.2", lambda initial, fresh, mask: fresh.abs() * initial * mask, "is neither"),
+    ("14.2", lambda initial, fresh, mask: fresh * initial.sign() * mask, "Take its size first"),
+    ("14.2", lambda initial, fresh, mask: mask.float(), "Signs are right"),
     ("10.1", [[2, 2, 2], [0, 5, 0]], "other way round"),
     ("10.1", [[1, 1, 1], [2, 2, 2]], "do not disagree"),
     ("10.1", [[1, 2], [3, 4]], "three weights"),

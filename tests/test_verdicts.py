@@ -10,7 +10,12 @@ import pytest
 
 from prunelab.lab import filters_or_weights
 from prunelab.lab.effects import lost_at_first, rule_over
-from prunelab.lab.papers import filters_and_weights_retrained, pruned_once_and_fine_tuned
+from prunelab.lab.papers import (
+    filters_and_weights_retrained,
+    pruned_once_and_fine_tuned,
+    published,
+)
+from prunelab.lab.tickets import best_arms, compared
 from prunelab.studies.one_shot import with_rules
 from tests.test_claims import interval as mean_and_interval
 from tests.test_claims import read
@@ -156,7 +161,7 @@ def test_11_densities_are_those_of_the_rates(stops):
         left = left - np.round(np.array([0.2, 0.2, 0.1]) * left)
 
 
-def test_11_when_the_ticket_of_the_convnet_is_stable_and_how_accurate_it_is():
+def test_14_when_the_ticket_of_the_convnet_is_stable_and_how_accurate_it_is():
     rows = read("instability").query("network == 'half_convnet'")
     ticket = rows[rows["kind"] == "ticket"]
     barriers = 100 * np.sort(ticket[ticket["k"] == 0]["barrier"])
@@ -178,7 +183,7 @@ def test_11_when_the_ticket_of_the_convnet_is_stable_and_how_accurate_it_is():
     assert interval(lenet.set_index("seed")["barrier"])[1] < 0.001
 
 
-def test_11_what_masks_signs_magnitudes_and_zeros_are_worth():
+def test_14_what_masks_signs_magnitudes_and_zeros_are_worth():
     of = dict(list(read("supermasks").groupby("experiment")))
     mean = of["masks"].groupby(["criterion", "values", "density"])["test_accuracy"].mean()
     assert mean.idxmax()[:2] == ("large final, same sign", "signed constant")
@@ -190,6 +195,38 @@ def test_11_what_masks_signs_magnitudes_and_zeros_are_worth():
     assert sides(of["signs"], by, "values", "initial", both) == ">??"
     for arm in ("initial", "initial if it grew"):
         assert sides(of["zeros"], by, "pruned", arm, "zero") == ">?"
+
+
+def test_14_signs_and_sizes_are_compared_at_every_density():
+    rows = read("supermasks").query("experiment == 'signs'")
+    arms = {"a": ("initial", "random reinit"), "b": ("signed constant", "initial")}
+    table = compared(rows.assign(points=100 * rows["test_accuracy"]), "points", "values", arms)
+    named = [f"{density} kept, {name}" for density in ("21.1%", "7.0%", "1.9%") for name in arms]
+    assert table["setting"].tolist() == named
+    for row in table.itertuples():
+        values = gap(rows[rows["density"] == row.density], "values", *arms[row.name])
+        assert (row.low, row.high) == pytest.approx(interval(values))
+
+
+def test_14_validation_chooses_the_variant_of_every_mask():
+    ways = {"masks": "criterion", "learned masks": "criterion", "dense": "experiment"}
+    rows = read("supermasks").query("moment != 'early stop'")
+    best = best_arms(rows, ways).groupby("way", sort=False)
+    assert list(best.groups) == [
+        *("random", "magnitude increase", "large final", "large final, same sign"),
+        *("learned", "dense"),
+    ]
+    for way, runs in best:
+        assert sorted(runs["seed"]) == [0, 1, 2, 3, 4]
+        arm = runs.iloc[0]
+        others = rows[(rows["experiment"] == arm["experiment"])]
+        others = others[others[ways[arm["experiment"]]] == way]
+        others = others.assign(density=others["density"].round(1 if way == "learned" else 9))
+        arms = others.groupby(["values", "mask_learning_rate", "density"], dropna=False)
+        means = arms["valid_accuracy"].mean()[arms["seed"].count() == 5]
+        assert means.max() == pytest.approx(runs["valid_accuracy"].mean())
+    assert best.get_group("large final, same sign")["values"].unique() == ["signed constant"]
+    assert published("supermask") == 86
 
 
 def test_12_what_filters_and_weights_are_worth_after_retraining():

@@ -14,6 +14,7 @@ from prunelab.exercises import (  # noqa: F401 - each adds its checks on import
     sparsity_checks,
     start_here,
     structured_vs_unstructured,
+    tickets_taken_apart,
     weight_rewinding,
 )
 from prunelab.exercises.checking import CHECKS, check

@@ -53,3 +53,13 @@ def filters_and_weights_retrained(network: str) -> pd.DataFrame:
             "points": table["accuracy_mean"] - dense.loc[network, "accuracy_mean"],
         }
     )
+
+
+def published(claim: str) -> float:
+    """The one number of a claim in `data/published/tables.csv`, in its unit.
+
+    Args:
+        claim: its name there, such as "supermask".
+    """
+    table = pd.read_csv(DATA_DIR / "published" / "tables.csv").set_index("claim")
+    return float(table.loc[claim, "value"])

@@ -1,0 +1,53 @@
+"""What the studies of lottery tickets say, as tables that the figures can draw (11, 14)."""
+
+import pandas as pd
+
+from prunelab.intervals import paired_difference
+
+
+def compared(
+    table: pd.DataFrame, value: str, between: str, pairs: dict[str, tuple[str, str]]
+) -> pd.DataFrame:
+    """Differences of several pairs of arms at every density, as `figures.differences` draws them.
+
+    Args:
+        table: one row a measurement, with the columns `seed` and `density`.
+        value: the column to compare.
+        between: the column that holds the arms.
+        pairs: the two arms by the name of their difference: the first minus the second.
+
+    Returns:
+        What `paired_difference` gives, the highest density first, with `setting` for the density
+        and the name of the difference.
+    """
+    effects = [
+        paired_difference(table, ["density"], value, between, *two).assign(name=name)
+        for name, two in pairs.items()
+    ]
+    effects = pd.concat(effects).sort_values("density", ascending=False, kind="stable")
+    setting = effects["density"].map("{:.1%} kept, ".format) + effects["name"]
+    return effects.assign(setting=setting).reset_index(drop=True)
+
+
+def best_arms(table: pd.DataFrame, ways: dict[str, str]) -> pd.DataFrame:
+    """The runs of the study `supermasks` in the variant of each way that validation prefers.
+
+    Args:
+        table: rows of the study, one moment of each run.
+        ways: by experiment, the column whose values are the ways.
+
+    Returns:
+        The rows of the chosen variants, with the columns `way` and `all` (empty); the way with the
+        lowest mean comes first.
+    """
+    runs = pd.concat(
+        rows.assign(way=rows[ways[experiment]], all="")
+        for experiment, rows in table.groupby("experiment")
+        if experiment in ways
+    )
+    density = runs["density"].where(runs["experiment"] == "masks")  # a learned mask chooses its own
+    variant = [runs["way"], runs["values"], density, runs["mask_learning_rate"]]
+    means = runs.groupby(variant, dropna=False)["valid_accuracy"].transform("mean")
+    runs = runs[means == means.groupby(runs["way"]).transform("max")]
+    order = runs.groupby("way")["test_accuracy"].mean().sort_values().index
+    return runs.set_index("way").loc[order].reset_index()
