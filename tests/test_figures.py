@@ -736,6 +736,54 @@ def test_a_barrier_is_the_height_of_the_hill_that_is_drawn():
     assert f"(0 points); two basins, a barrier ({heights[1]} points)." in picture.caption
 
 
+def test_copies_that_part_late_have_no_hill_between_them():
+    picture = figures.parting_copies("T.")
+    maps, lines = picture.figure.axes[:2], picture.figure.axes[2:]
+    barriers = {}
+    for land, ax in zip(maps, lines, strict=True):
+        name = PROPERTIES["title"](land)
+        error = ax.lines[0].get_ydata()
+        barriers[name] = round(100 * (error.max() - (error[0] + error[-1]) / 2))
+        assert f"barrier: {barriers[name]} points" in words(ax)
+        assert f"{name}, {barriers[name]} points" in picture.caption
+        copies = [
+            line for line in land.lines if line_color(line) != INK and len(line.get_xdata()) > 1
+        ]
+        ends = {line.get_xdata()[-1] for line in copies}
+        straight = land.lines[-1].get_xdata()
+        assert sorted(ends) == pytest.approx(sorted(straight))
+        parted = [line.get_xydata()[0] for line in copies]
+        assert parted[0] == pytest.approx(parted[1])
+        assert ("iteration k" in words(land)) == (parted[0][1] > 0)
+    assert barriers["copied later"] == 0 < 30 < barriers["copied at the start"]
+
+
+def test_ticket_loop_shows_what_of_the_weights_is_kept_and_which_are_new():
+    first, trained, fresh = np.random.default_rng(0).normal(size=(3, 2, 3))
+    mask = np.array([[True, False, True], [False, False, True]])
+    elsewhere = ~mask
+    picture = figures.ticket_loop(first, trained, mask, fresh, elsewhere)
+    every = np.ones((2, 3), dtype=bool)
+    expected = [(first, every), (trained, every), (trained, mask), (first, mask), None]
+    expected += [(first, every), (fresh, mask), (first, elsewhere)]
+    colors = []
+    for ax, grid in zip(picture.figure.axes, expected, strict=True):
+        if grid is None:
+            assert not ax.axison
+            continue
+        cells = ax.collections[0].get_array().reshape(2, 3)
+        assert (np.ma.getmaskarray(cells) == ~grid[1]).all()
+        assert cells.compressed() == pytest.approx(grid[0][grid[1]])
+        colors.append(to_hex(ax.collections[0].cmap(0.0)))
+    assert [color == colors[0] for color in colors] == [True] * 5 + [False, True]
+    assert {"train", "prune", "rewind", "next round: train the ticket"} <= {
+        word for ax in picture.figure.axes for word in words(ax)
+    }
+    assert "pruned to 50%" in picture.caption
+    with pytest.raises(ValueError, match="must have one shape"):
+        figures.ticket_loop(first, trained, mask[:1], fresh, elsewhere)
+
+
 @pytest.mark.parametrize("number", ["mean", "std"])
 def test_every_run_is_a_dot(number):
     cells = {("net", "a"): [0.1, 0.2, 0.6], ("net", "b"): [-1.0, 0.0, 0.5]}
@@ -1208,4 +1256,5 @@ def test_every_public_figure_is_tested():
     )
     called = set(re.findall(r"figures\.(\w+)\(", tests))
     assert len(public) == 36
+    assert len(public) == 32
     assert public <= called

@@ -12,9 +12,12 @@ from prunelab.figures.drawn_rates import descents
 from prunelab.figures.drawn_rewinding import every_run, going_back, loss_valley
 from prunelab.figures.drawn_shapes import smaller_or_holes
 from prunelab.figures.drawn_sparse import sparse_rows
+from prunelab.figures.drawn_stability import parting_copies
 from prunelab.figures.drawn_statistics import stale_statistics
 from prunelab.figures.drawn_teacher import softened
 from prunelab.figures.general import differences, effects_map, intervals_against, scatter
+from prunelab.figures.drawn_tickets import ticket_loop
+from prunelab.figures.general import differences, intervals_against, scatter
 from prunelab.figures.lottery import (
     TICKET_MEASURES,
     stopped_at_limit,
@@ -56,6 +59,7 @@ __all__ = [
     "mask_and_histogram",
     "mask_growing",
     "mask_times_weight",
+    "parting_copies",
     "scatter",
     "shares_by_round",
     "smaller_or_holes",
@@ -67,6 +71,7 @@ __all__ = [
     "tensors_through_step",
     "thresholds",
     "ticket_curves",
+    "ticket_loop",
     "ticket_race",
     "tickets_against_density",
     "training_curves",
