@@ -984,13 +984,21 @@ def test_tickets_against_density():
         here = table[table["moment"] == moment]
         expected = {kind: spans(of_kind(here, kind), "density", column) for kind in KINDS}
         check_lines(ax, expected, panels[0].get_legend())
-        check_density_axis(ax, ["100 %", "70 %", "50 %", "30 %"], title=title)
+        check_density_axis(ax, ["51.2", "100.0"], title=title)  # of every third round
+        styles = [line.get_linestyle() for line in named(ax.lines).values()]
+        assert styles == ["-", "--"]
+        (dense,) = (line for line in ax.lines if line.get_linestyle() == ":")
+        assert dense.get_ydata()[0] == pytest.approx(here.loc[here["round"] == 0, column].mean())
         is_percent = PROPERTIES["half"](ax) == "50 %"
         assert is_percent == (column != "iteration")
     stops = table[(table["moment"] == "early stop") & (table["round"] == 7)]
     seen = [np.mean(stops.loc[stops["kind"] == kind, "test_accuracy"]) for kind in KINDS]
     assert f"21.0% kept: ticket {seen[0]:.4g}, random reinit {seen[1]:.4g}." in picture.caption
     assert "of 3 trials" in picture.caption
+    zoomed = figures.tickets_against_density(table, KINDS, tuple(measures), zoom=0.01)
+    for ax, (moment, column, _) in zip(zoomed.figure.axes, measures.values(), strict=True):
+        lowest = table[(table["moment"] == moment) & (table["round"] == 0)][column].mean() - 0.01
+        assert (ax.get_ylim()[0] == pytest.approx(lowest)) == (column == "test_accuracy")
 
 
 def test_markers_are_hollow_where_a_trial_stopped_at_the_limit():
@@ -1026,17 +1034,89 @@ def hollow(ax) -> list:
     return [m for m in ax.lines if m.get_markerfacecolor() == paper and len(m.get_xdata())]
 
 
-def test_ticket_curves():
+@pytest.mark.parametrize("name", style.THEMES)
+def test_ticket_curves(name):
     table = tickets()
-    picture = figures.ticket_curves(table, "A title.")
+    with figures.use_theme(name):
+        picture = figures.ticket_curves(table, "A title.", density=0.5)
     curves, axes = table[table["moment"] == "curve"], picture.figure.axes
-    for ax, kind in zip(axes, KINDS, strict=True):
+    colors = set()
+    for ax, kind in zip(axes[:2], KINDS, strict=True):
         rounds = dict(list(of_kind(curves, kind).groupby("round")))
         named_rounds = {"100.0%": rounds[0], "51.2%": rounds[3], "21.0%": rounds[7]}
         expected = {n: spans(t, "iteration", "test_accuracy") for n, t in named_rounds.items()}
-        check_lines(ax, expected, axes[-1].get_legend())
+        check_lines(ax, expected, axes[1].get_legend())
         check_axes(ax, title=kind)
+        lines = list(named(ax.lines).values())
+        colors.add(tuple(map(line_color, lines)))
+        assert lines[1].get_linestyle() == ("-" if kind == "ticket" else "--")
+    (dark_to_light,) = colors
+    light = [np.dot([0.2126, 0.7152, 0.0722], to_rgb(color)) for color in dark_to_light]
+    assert light == sorted(light)
+    both = {kind: curves[(curves["kind"] == kind) & (curves["round"] == 3)] for kind in KINDS}
+    both["dense"] = curves[curves["round"] == 0]
+    expected = {n: spans(t, "iteration", "test_accuracy") for n, t in both.items()}
+    check_lines(axes[2], expected)
+    check_axes(axes[2], title="both, 51.2% kept")
+    assert [line.get_linestyle() for line in named(axes[2].lines).values()] == ["-", "--", ":"]
     assert "At the end: ticket 100.0% kept 82.0%, ticket 51.2% kept" in picture.caption
+
+
+def test_leads_against_density():
+    cells = {
+        ("a", "early stop", 3): [0.1, 0.3, 0.2],
+        ("a", "early stop", 6): [-0.4, -0.2, -0.6],
+        ("b", "early stop", 3): [1.0, 1.5, 1.1],
+        ("a", "end", 3): [0.0, 0.2, 0.7],
+    }
+    table = tidy("name moment round lead", cells).assign(density=lambda t: 0.8 ** t["round"])
+    picture = figures.leads_against_density(table, "T.", {"early stop": {6: 0.25}}, (-1, 2))
+    for ax, moment in zip(picture.figure.axes, ("early stop", "end"), strict=True):
+        drawn = named(ax.lines)
+        for name in {n for n, m, _ in cells if m == moment}:
+            places = {0.8**r: v for (n, m, r), v in cells.items() if (n, m) == (name, moment)}
+            expected = {d: interval(v) for d, v in places.items()}
+            assert drawn[name].get_xdata() == pytest.approx(list(expected))
+            assert drawn[name].get_ydata() == pytest.approx(
+                [mean for mean, *_ in expected.values()]
+            )
+        check_density_axis(ax, ["26.2", "51.2"], title=moment)
+        assert ax.get_ylim() == (-1, 2)
+        gray = [p.get_bbox().intervaly.tolist() for p in ax.patches]
+        assert gray == [[-0.2, 0.2]]
+    star = named(picture.figure.axes[0].lines)["the paper, on MNIST"]
+    assert star.get_xydata()[0] == pytest.approx([0.8**6, 0.25])
+    assert (
+        "early stop, a -0.40; early stop, b +1.20; early stop, the paper +0.25" in picture.caption
+    )
+
+
+def test_claims_of_a_paper_stand_beside_ours():
+    rows = [  # claim, quantity, published, mean, low, high, agrees, star
+        ("sooner", "early stop", "1.61 (38 % earlier)", 2.0, 1.5, 2.5, "yes", 1.61),
+        ("later", "early stop", "sooner (than that)", 1.0, 0.8, 1.2, "cannot be told", None),
+        ("better", "test accuracy", "+0.3", -0.5, -0.9, -0.1, "no", 0.3),
+    ]
+    columns = ["claim", "quantity", "published", "mean", "low", "high", "agrees", "star"]
+    picture = figures.paper_claims(pd.DataFrame(rows, columns=columns), "T.")
+    looks = {"yes": ("#0072b2", "o"), "cannot be told": ("#808080", "D"), "no": ("#d55e00", "s")}
+    above, below = picture.figure.axes
+    for ax, here in ((above, rows[:2]), (below, rows[2:])):
+        marks = [line for line in ax.lines if len(line.get_xdata()) == 1]
+        stars = {m.get_ydata()[0]: m.get_xdata()[0] for m in marks if m.get_marker() == "*"}
+        assert stars == {y: row[-1] for y, row in enumerate(here) if row[-1] is not None}
+        means = [m for m in marks if m.get_marker() != "*"]
+        for y, (mark, row) in enumerate(zip(means, here, strict=True)):
+            assert mark.get_xydata().tolist() == [[row[3], y]]
+            assert (line_color(mark), mark.get_marker()) == looks[row[6]]
+            assert words(ax)[row[2].split(" (")[0]][1] == y
+        bars = [line.get_xdata() for line in ax.lines if len(line.get_xdata()) == 2][1:]
+        assert [list(bar) for bar in bars] == [[row[4], row[5]] for row in here]
+        check_axes(ax, ynames=[row[0] for row in here])
+    check_axes(above, xscale="log")
+    legend = picture.figure.legends[0]
+    assert texts(legend.get_texts()) == [f"agrees: {agrees}" for agrees in looks]
+    assert "better (the paper: +0.3) -0.50 [-0.90, -0.10], agrees: no" in picture.caption
 
 
 def test_ticket_race_is_run_at_the_nearest_density_that_has_curves():
@@ -1144,8 +1224,7 @@ def test_recorded_tickets_are_drawn_as_in_the_paper():
     pictures = pictures_of("lottery_tickets")
     kinds = {
         "lottery_figure_1": ["ticket", "random mask"],
-        "lottery_figure_4_iterative": ["ticket", "random reinit"],
-        "lottery_figure_4_one-shot": ["one-shot ticket", "one-shot reinit"],
+        "lottery_figure_4": ["ticket", "random reinit", "one-shot ticket", "one-shot reinit"],
     }
     panels = [("early stop", "iteration"), ("early stop", "test_accuracy")]
     panels += [("end", "test_accuracy"), ("end", "train_accuracy")]
@@ -1161,7 +1240,7 @@ def test_recorded_tickets_are_drawn_as_in_the_paper():
     part = np.ceil(curves["iteration"] / 500)
     runs = curves.groupby(["kind", "round", "density", "seed", part], as_index=False)
     curves = runs[["iteration", "test_accuracy"]].mean()
-    for ax in pictures["lottery_figure_3"].figure.axes:
+    for ax in pictures["lottery_figure_3"].figure.axes[:2]:
         rows = of_kind(curves, ax.get_title(loc="left")).groupby("density")
         drawn = {f"{d:.1%}": mean_of(r, "iteration", "test_accuracy") for d, r in rows}
         assert lines_of(ax) == drawn
@@ -1255,6 +1334,5 @@ def test_every_public_figure_is_tested():
         path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py")
     )
     called = set(re.findall(r"figures\.(\w+)\(", tests))
-    assert len(public) == 36
-    assert len(public) == 32
+    assert len(public) == 40
     assert public <= called

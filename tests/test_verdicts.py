@@ -15,7 +15,7 @@ from prunelab.lab.papers import (
     pruned_once_and_fine_tuned,
     published,
 )
-from prunelab.lab.tickets import best_arms, compared
+from prunelab.lab.tickets import best_arms, compared, leads, published_leads
 from prunelab.studies.one_shot import with_rules
 from tests.test_claims import interval as mean_and_interval
 from tests.test_claims import read
@@ -159,6 +159,20 @@ def test_11_densities_are_those_of_the_rates(stops):
         density = stops.xs(r, level="round")["density"].to_numpy()
         assert density == pytest.approx(left.sum() / weights.sum())
         left = left - np.round(np.array([0.2, 0.2, 0.1]) * left)
+
+
+def test_11_leads_are_taken_within_a_trial(stops):
+    points = stops["points"]
+    over = {"a": ("random reinit", "dense"), "b": ("ticket", "one-shot ticket")}
+    table = leads(read("lottery_tickets"), over).query("moment == 'early stop'")
+    for (name, round_), rows in table.groupby(["name", "round"]):
+        kind, other = over[name]
+        base = points["ticket", 0] if other == "dense" else points[other, round_]
+        expected = (points[kind, round_] - base).sort_index()
+        assert rows.set_index("seed")["lead"].sort_index().to_numpy() == pytest.approx(expected)
+    assert table.groupby("name")["round"].nunique().to_dict() == {"a": 21, "b": 9}
+    assert published_leads("ticket", "dense") == {"early stop": {9: 0.3}}
+    assert published_leads("ticket", "random reinit") == {"early stop": {7: 0.5}}
 
 
 def test_14_when_the_ticket_of_the_convnet_is_stable_and_how_accurate_it_is():

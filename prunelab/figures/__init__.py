@@ -35,6 +35,7 @@ from prunelab.figures.recovery import decision_chart, front, ways_back
 from prunelab.figures.sparsity import bytes_against_density, bytes_by_format, speed_against_density
 from prunelab.figures.style import Picture, use_theme
 from prunelab.figures.surgery import channel_map, zoo
+from prunelab.figures.ticket_claims import leads_against_density, paper_claims
 from prunelab.figures.training import class_probabilities, images, training_curves
 
 __all__ = [
@@ -55,10 +56,12 @@ __all__ = [
     "going_back",
     "images",
     "intervals_against",
+    "leads_against_density",
     "loss_valley",
     "mask_and_histogram",
     "mask_growing",
     "mask_times_weight",
+    "paper_claims",
     "parting_copies",
     "scatter",
     "shares_by_round",

@@ -99,13 +99,10 @@ def _draw_lottery_tickets(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]:
     yield "lottery_figure_1", tickets_against_density(table, kinds, title=title)
     title = "LeNet-300-100: learning at several densities."
     yield "lottery_figure_3", ticket_curves(table, title)
-    for name, kinds in {
-        "iterative": ("ticket", "random reinit"),
-        "one-shot": ("one-shot ticket", "one-shot reinit"),
-    }.items():
-        title = f"LeNet-300-100: {name} pruning, winning tickets and random reinitialization."
-        picture = tickets_against_density(table, kinds, tuple(TICKET_MEASURES), title)
-        yield f"lottery_figure_4_{name}", picture
+    kinds = ("ticket", "random reinit", "one-shot ticket", "one-shot reinit")
+    title = "LeNet-300-100: first weights or new ones, pruned in rounds or at once."
+    picture = tickets_against_density(table, kinds, tuple(TICKET_MEASURES), title)
+    yield "lottery_figure_4", picture
 
 
 def _draw_supermasks(table: pd.DataFrame) -> Iterator[tuple[str, Picture]]:

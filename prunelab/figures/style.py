@@ -208,8 +208,8 @@ def fix_ticks(axis: Axis, ticks: Sequence[float], form: Formatter | None = None)
         axis.set_major_formatter(form)
 
 
-def legend(ax: Axes) -> None:
-    ax.legend(**LEGEND)
+def legend(ax: Axes, loc: str = "best") -> None:
+    ax.legend(**LEGEND, loc=loc)
 
 
 def headline(figure: Figure, words: str) -> None:

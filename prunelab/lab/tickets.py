@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from prunelab.data import DATA_DIR
 from prunelab.intervals import paired_difference
 
 
@@ -27,6 +28,49 @@ def compared(
     effects = pd.concat(effects).sort_values("density", ascending=False, kind="stable")
     setting = effects["density"].map("{:.1%} kept, ".format) + effects["name"]
     return effects.assign(setting=setting).reset_index(drop=True)
+
+
+def leads(study: pd.DataFrame, pairs: dict[str, tuple[str, str]]) -> pd.DataFrame:
+    """Points of test accuracy by which one kind is ahead of another, run by run.
+
+    Args:
+        study: the table of `lottery_tickets`.
+        pairs: the two kinds by the name of their comparison; the second may be "dense". At every
+            density that both have, the lead of the first is taken.
+
+    Returns:
+        One row a trial: the columns `name`, `moment` ("early stop" or "end"), `round`, `density`,
+        `seed` and `lead`.
+    """
+    runs = study[study["moment"].isin(["early stop", "end"]) & (study["replicate"] == 0)]
+    trial = ["moment", "seed"]
+    parts = []
+    for name, (kind, over) in pairs.items():
+        one = runs[(runs["kind"] == kind) & (runs["round"] > 0)]
+        other = runs[runs["round"] == 0] if over == "dense" else runs[runs["kind"] == over]
+        same = trial if over == "dense" else [*trial, "round"]
+        both = one.merge(other[[*same, "test_accuracy"]], on=same, suffixes=("", "_other"))
+        lead = 100 * (both["test_accuracy"] - both["test_accuracy_other"])
+        parts.append(both.assign(name=name, lead=lead)[[*COLUMNS, "lead"]])
+    return pd.concat(parts, ignore_index=True)
+
+
+COLUMNS = ["name", "moment", "round", "density", "seed"]
+
+
+def published_leads(kind: str, over: str) -> dict[str, dict[int, float]]:
+    """The paper's leads in points, where it gives numbers, at its early stop: by round of pruning.
+
+    Args:
+        kind, over: as in `leads`.
+
+    Source: Frankle & Carbin (2019), arXiv:1803.03635, in `data/published`; for MNIST.
+    """
+    said = pd.read_csv(DATA_DIR / "published" / "frankle2019_lenet300.csv")
+    against = said["against"].where(said["against_round"] > 0, "dense")
+    rows = said[(said["quantity"] == "test accuracy") & (said["kind"] == kind) & (against == over)]
+    numbers = pd.to_numeric(rows.set_index("round")["published"], errors="coerce")
+    return {"early stop": numbers.dropna().to_dict()}
 
 
 def best_arms(table: pd.DataFrame, ways: dict[str, str]) -> pd.DataFrame:
