@@ -15,9 +15,8 @@ from prunelab.figures.drawn_sparse import sparse_rows
 from prunelab.figures.drawn_stability import parting_copies
 from prunelab.figures.drawn_statistics import stale_statistics
 from prunelab.figures.drawn_teacher import softened
-from prunelab.figures.general import differences, effects_map, intervals_against, scatter
 from prunelab.figures.drawn_tickets import ticket_loop
-from prunelab.figures.general import differences, intervals_against, scatter
+from prunelab.figures.general import differences, effects_map, intervals_against, scatter
 from prunelab.figures.lottery import (
     TICKET_MEASURES,
     stopped_at_limit,
