@@ -291,13 +291,15 @@ def test_the_findings_are_the_least_and_the_greatest_effect(monkeypatch):
 
 def test_a_color_stands_behind_each_verdict_and_the_word_stays(table):
     page = colored(table[["claim", "verdict"]]).data
-    cells = re.findall(r'<td id="(T_verdicts_row\d+_col1)"[^>]*>([^<]*)</td>', page)
+    cells = re.findall(r'<td id="(T_\w+_row\d+_col1)"[^>]*>([^<]*)</td>', page)
     assert [words for _, words in cells] == table["verdict"].to_list()
     rules = dict.fromkeys(cell for cell, _ in cells)
     for selectors, color in re.findall(r"([^{}]+)\{\s*background-color: ([^;}]+);", page):
         rules |= dict.fromkeys(re.findall(r"#(T_\w+)", selectors), color.strip())
     assert [rules[cell] for cell, _ in cells] == [SAID[words] for _, words in cells]
     assert set(table["verdict"]) == set(SAID)
+    other = colored(table[["claim", "verdict"]].iloc[1:]).data
+    assert not {cell for cell, _ in cells} & set(re.findall(r'id="(\w+)"', other))
 
 
 def test_a_notebook_has_its_own_claims_and_writes_them(table):

@@ -9,6 +9,7 @@ hold; and where the interval includes the bound it cannot be told. `data/PROTOCO
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -215,7 +216,10 @@ def colored(table: pd.DataFrame) -> HTML:
         table: with the column `verdict`, such as `verdicts` returns.
     """
     paint = {verdict: f"background-color: {color}" for verdict, color in SAID.items()}
-    return HTML(table.style.set_uuid("verdicts").map(paint.get, subset=["verdict"]).to_html())
+    numbers = list(table.select_dtypes("number"))
+    own = f"{crc32(table.to_csv().encode()):08x}"  # so that two tables of a page differ
+    style = table.style.set_uuid(own).format("{:g}", subset=numbers)
+    return HTML(style.map(paint.get, subset=["verdict"]).to_html())
 
 
 def verdict(low: float, high: float, side: str, bound: float, matters: float | None = None) -> str:
