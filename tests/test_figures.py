@@ -675,6 +675,39 @@ def test_smaller_or_holes(name):
     assert "4 with 0, 24 bytes in 1 cache line, the largest that goes is 2.00" in picture.caption
 
 
+def test_steps_to_zero():
+    first, second = [[1.0, -0.5], [0.8, -0.4], [0.7, 0.1]], [[0.2, 0.3], [0.1, 0.3], [0.1, 0.2]]
+    picture = figures.steps_to_zero({"one": first, "two": second}, "A title.")
+    for ax, path, lengths in zip(
+        picture.figure.axes, (first, second), (["0.20", "0.10"], ["0.10", "0.00"]), strict=True
+    ):
+        for i, weight in enumerate(np.transpose(path)):
+            assert ax.lines[i].get_ydata().tolist() == weight.tolist()
+            bars = segments(ax, style.COLORS[i])[:, :, 1]
+            assert bars.tolist() == np.stack([weight[:-1], weight[1:]], 1).tolist()
+        assert texts(ax.texts) == lengths
+    assert "one: 1.00 to 0.70, first by 0.20, last by 0.10, -0.50 to 0.10" in picture.caption
+    for paths in ({}, {"one": first[:1]}, {"one": first, "two": first[:2]}):
+        with pytest.raises(ValueError, match="must have one shape"):
+            figures.steps_to_zero(paths)
+
+
+def test_lengths_and_areas():
+    picture = figures.lengths_and_areas({"a": [3.0, -4.0], "b": torch.tensor([[0.0, 6.0]])})
+    for ax, sides, norms in zip(
+        picture.figure.axes, ([4, 3], [6, 0]), ((7, 5), (6, 6)), strict=True
+    ):
+        assert [(p.get_width(), p.get_height()) for p in ax.patches] == [(s, s) for s in sides]
+        assert [p.get_x() for p in ax.patches] == [0, sides[0]]
+        said = [f"width: L1 = {norms[0]}", f"√area: L2 = {norms[1]}"]
+        bold = {t.get_text(): t.get_weight() == "bold" for t in ax.texts if "=" in t.get_text()}
+        assert bold == {said[0]: norms[0] == 6, said[1]: norms[1] == 5}
+    assert "a L1 7, L2 5; b L1 6, L2 6" in picture.caption
+    for filters in ({}, {"a": [0.0, 0.0]}):
+        with pytest.raises(ValueError, match="not all zero"):
+            figures.lengths_and_areas(filters)
+
+
 def test_scatter():
     rows = [("one", "yes", 0.1, 0.5), ("one", "no", 0.2, 0.9), ("one", "yes", 0.3, 0.7)]
     rows += [("two", "no", 0.6, 0.05), ("two", "yes", 0.4, 0.2)]
@@ -1335,4 +1368,5 @@ def test_every_public_figure_is_tested():
     )
     called = set(re.findall(r"figures\.(\w+)\(", tests))
     assert len(public) == 40
+    assert len(public) == 37
     assert public <= called

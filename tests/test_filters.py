@@ -1,7 +1,9 @@
 """Whole filters of the lowest norm are masked, and penalties pull weights as their formula says."""
 
 import copy
+from functools import partial
 
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from prunelab.filters import apply_filter_pruning, filter_norms, weight_penalty
+from prunelab.lab import l1_or_l2
 from prunelab.masks import effective_weight, get_masks, make_pruning_permanent, set_mask
 from prunelab.models import small_convnet
 from prunelab.pruning import apply_global_pruning
@@ -232,3 +235,49 @@ def test_penalty_counts_hidden_weights_as_zero_and_is_that_of_now(criterion):
         found = weight_penalty(model, criterion)
     assert found.shape == ()
     torch.testing.assert_close(found, weight_penalty(make_pruning_permanent(model), criterion))
+
+
+def test_ranks_by_both_norms_and_who_masks_what():
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 3, (1, 2)), torch.nn.Linear(2, 2))
+    network[0].weight.data = torch.tensor([[3.0, 4.0], [0.0, 6.0], [5.0, 5.0]]).view(3, 1, 1, 2)
+    table = l1_or_l2.ranks(network, 0.4).set_index("rank by L1").sort_index()
+    assert table["rank by L2"].tolist() == [2, 1, 3]
+    assert table["filter"].tolist() == ["they disagree", "they disagree", "both keep it"]
+    assert set(table["layer"]) == {"0"}
+
+
+def test_a_walk_on_a_penalty_is_descent_on_it():
+    descent = partial(torch.optim.SGD, lr=0.1)
+    one, two = (l1_or_l2.walk(norm, descent, 2, start=(1.0, -0.5)) for norm in ("l1", "l2"))
+    assert one.tolist() == [pytest.approx(w) for w in ([1, -0.5], [0.9, -0.4], [0.8, -0.3])]
+    assert two.tolist() == [pytest.approx(w) for w in ([1, -0.5], [0.9, -0.45], [0.81, -0.405])]
+    many = l1_or_l2.walk("l1", descent, 2, start=(9.0,), loss_pulls=1.0, copies=4000)
+    assert many[-1].item() == pytest.approx(8.8, abs=0.02)
+    assert many[-1].item() != pytest.approx(8.8, abs=1e-6)
+
+
+def test_tables_of_penalties():
+    rows = [
+        {"penalty": p, "strength": s, "sparsity": 0.5, "retraining": r, "seed": seed}
+        | {"valid_accuracy": good, "test_accuracy": good + 0.01 * seed * (p == "l1")}
+        for p, s, r, good in (
+            *[("l1", 0.1, r, 0.8) for r in ("before", "l1", "l2")],
+            *[("l1", 1.0, r, 0.7) for r in ("before", "l1", "l2")],
+            *[("l2", s, r, 0.5 + s / 10) for s in (0.1, 1.0) for r in ("before", "l2")],
+        )
+        for seed in (0, 1)
+    ]
+    study = pd.DataFrame(rows)
+    best = l1_or_l2.at_best(study)
+    assert best["when"].tolist() == ["before retraining"] * 4 + ["after retraining"] * 6
+    assert set(best["method"]) == {"l1", "l2", "l1, then l2"}
+    assert l1_or_l2.at_edge(best)[:2] == [
+        "l1, before retraining, at 50%: the weakest tried",
+        "l2, before retraining, at 50%: the strongest tried",
+    ]
+    (lead,) = l1_or_l2.lead(best, "before retraining", "l1", "l2").itertuples()
+    assert (lead.mean, lead.setting) == (pytest.approx(20.5), "50% sparsity")
+    shown = l1_or_l2.by_strength(study)
+    assert set(shown["penalty"]) == {"L1 penalty", "L2 penalty"}
+    assert set(shown["sparsity"]) == {"50% sparsity"}
+    assert len(shown) == 8

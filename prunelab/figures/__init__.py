@@ -7,6 +7,7 @@ recorded studies are in `prunelab.figures.recorded`.
 from prunelab.figures.drawn_channels import channel_flow
 from prunelab.figures.drawn_gradual import mask_growing, shares_by_round
 from prunelab.figures.drawn_masks import mask_times_weight, thresholds
+from prunelab.figures.drawn_penalties import lengths_and_areas, steps_to_zero
 from prunelab.figures.drawn_permanence import tensors_through_step
 from prunelab.figures.drawn_rates import descents
 from prunelab.figures.drawn_rewinding import every_run, going_back, loss_valley
@@ -56,6 +57,7 @@ __all__ = [
     "images",
     "intervals_against",
     "leads_against_density",
+    "lengths_and_areas",
     "loss_valley",
     "mask_and_histogram",
     "mask_growing",
@@ -69,6 +71,7 @@ __all__ = [
     "sparse_rows",
     "speed_against_density",
     "stale_statistics",
+    "steps_to_zero",
     "stopped_at_limit",
     "tensors_through_step",
     "thresholds",
