@@ -13,7 +13,12 @@ UNTRAINED = ("as pruned", "BN recalibration")
 CONTROLS = ("scratch", "random mask")
 
 
-STUDIES = ("recovery_lenet300", "recovery_lenet300_densities", "recovery_convnet")
+STUDIES = (
+    "recovery_lenet300",
+    "recovery_lenet300_densities",
+    "recovery_convnet",
+    "recovery_resnet20_weights",
+)
 """What is recorded of the studies of recovery."""
 
 
