@@ -115,18 +115,9 @@ def loss_valley(title: str = "") -> Picture:
             land.set(title=name, xticks=[], yticks=[])
             land.grid(visible=False)
             error = _error(end * (2 * share - 1), -0.4, end)
-            heights[name] = round(100 * (error[1:-1].max() - error[[0, -1]].mean()))
-            line.plot(share, error, color=ink, linestyle="--")
-            for i in (0, 1):
-                line.plot(i, error[-i], color=COLORS[i], marker=MARKERS[i], markersize=6)
+            heights[name] = barrier_on_line(line, error)
             reference_line(line, error[[0, -1]].mean())
-            if heights[name]:
-                both = ((0.5, error.max()), (0.5, error[0]))
-                line.annotate("", *both, arrowprops={"arrowstyle": "<->", "color": ink})
-            words = f"barrier: {heights[name]} points"
-            line.text(0.5, error.max() + 0.04, words, ha="center", va="bottom")
             line.set(xlabel="from run a to run b, along the straight line", ylim=(0, 0.85))
-            fix_ticks(line.xaxis, [0, 0.5, 1])
         axes[0, 0].set_ylabel("a map of the weights")
         axes[1, 0].set_ylabel("error")
         if title:
@@ -137,6 +128,22 @@ def loss_valley(title: str = "") -> Picture:
             f"{title} Above, two runs leave one start on a map of the error. Below, the error on "
             f"the straight line between their ends. Left and right: {seen}.".strip(),
         )
+
+
+def barrier_on_line(ax: Axes, error: np.ndarray) -> int:
+    """Draw the error on the straight line between two networks; return its barrier in points."""
+    share, ink = np.linspace(0, 1, len(error)), theme().ink
+    height = round(100 * (error[1:-1].max() - error[[0, -1]].mean()))
+    ax.plot(share, error, color=ink, linestyle="--")
+    for i in (0, 1):
+        ax.plot(i, error[-i], color=COLORS[i], marker=MARKERS[i], markersize=6)
+    if height:
+        both = ((0.5, error.max()), (0.5, error[0]))
+        ax.annotate("", *both, arrowprops={"arrowstyle": "<->", "color": ink})
+    words = f"barrier: {height} points"
+    ax.text(0.5, error.max() + 0.04, words, ha="center", va="bottom")
+    fix_ticks(ax.xaxis, [0, 0.5, 1])
+    return height
 
 
 def _error(x, y, end: float):

@@ -4,7 +4,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
-from prunelab.figures.style import COLORS, MARKERS, Picture, canvas, fix_ticks, headline, theme
+from prunelab.figures.drawn_rewinding import barrier_on_line
+from prunelab.figures.style import COLORS, MARKERS, Picture, canvas, headline, theme
 
 FLOOR, DEPTH = 0.7, 0.58
 """The error at the start, and how far the valleys go down from it."""
@@ -25,7 +26,6 @@ def parting_copies(title: str = "") -> Picture:
 
     Source: Frankle et al. (2020), arXiv:1912.05671.
     """
-    ink = theme().ink
     barriers = {}
     size = {"width": 6.4, "height": 4.8, "height_ratios": [1.8, 1], "sharey": "row"}
     with canvas(columns=2, rows=2, **size) as (figure, axes):
@@ -34,17 +34,8 @@ def parting_copies(title: str = "") -> Picture:
             land.set(title=name, xticks=[], yticks=[])
             share = np.linspace(0, 1, 101)
             error = _error(ends[0] + (ends[1] - ends[0]) * share, 1.0)
-            barriers[name] = round(100 * (error[1:-1].max() - error[[0, -1]].mean()))
-            line.plot(share, error, color=ink, linestyle="--")
-            for i in (0, 1):
-                line.plot(i, error[-i], color=COLORS[i], marker=MARKERS[i], markersize=6)
-            if barriers[name]:
-                both = ((0.5, error.max()), (0.5, error[0]))
-                line.annotate("", *both, arrowprops={"arrowstyle": "<->", "color": ink})
-            words = f"barrier: {barriers[name]} points"
-            line.text(0.5, error.max() + 0.04, words, ha="center", va="bottom")
+            barriers[name] = barrier_on_line(line, error)
             line.set(xlabel="from copy a to copy b, straight", ylim=(0, 0.9))
-            fix_ticks(line.xaxis, [0, 0.5, 1])
         axes[0, 0].set_ylabel("training goes down")
         axes[1, 0].set_ylabel("error")
         if title:

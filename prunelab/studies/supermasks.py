@@ -1,4 +1,4 @@
-"""Lottery tickets of LeNet-300-100 taken apart: masks, signs and zeros (notebook 11).
+"""Lottery tickets of LeNet-300-100 taken apart: masks, signs and zeros (notebook 14).
 
 Zhou et al. (2019), arXiv:1905.01067, varies which weights are kept (`criterion`), what those start
 from (`values`) and what the others are set to (`pruned`). Here with one-shot masks, all from the
