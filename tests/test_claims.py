@@ -290,7 +290,7 @@ def test_the_findings_are_the_least_and_the_greatest_effect(monkeypatch):
 
 
 def test_a_color_stands_behind_each_verdict_and_the_word_stays(table):
-    page = colored(table[["claim", "verdict"]]).data
+    page = colored(table[["claim", "verdict"]]).page
     cells = re.findall(r'<td id="(T_\w+_row\d+_col1)"[^>]*>([^<]*)</td>', page)
     assert [words for _, words in cells] == table["verdict"].to_list()
     rules = dict.fromkeys(cell for cell, _ in cells)
@@ -298,7 +298,7 @@ def test_a_color_stands_behind_each_verdict_and_the_word_stays(table):
         rules |= dict.fromkeys(re.findall(r"#(T_\w+)", selectors), color.strip())
     assert [rules[cell] for cell, _ in cells] == [SAID[words] for _, words in cells]
     assert set(table["verdict"]) == set(SAID)
-    other = colored(table[["claim", "verdict"]].iloc[1:]).data
+    other = colored(table[["claim", "verdict"]].iloc[1:]).page
     assert not {cell for cell, _ in cells} & set(re.findall(r'id="(\w+)"', other))
 
 

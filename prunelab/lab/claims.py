@@ -13,7 +13,6 @@ from zlib import crc32
 
 import numpy as np
 import pandas as pd
-from IPython.display import HTML
 from scipy import stats
 
 from prunelab.data import DATA_DIR
@@ -209,7 +208,17 @@ SAID = {
 """The color behind each verdict, pale enough for a light page and for a dark one."""
 
 
-def colored(table: pd.DataFrame) -> HTML:
+class Painted(NamedTuple):
+    """A table for a page, and as plain text for where there is none."""
+
+    page: str
+    text: str
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+        return {"text/html": self.page, "text/plain": self.text}
+
+
+def colored(table: pd.DataFrame) -> Painted:
     """A table with a color behind each verdict: a look at it says how many of which there are.
 
     Args:
@@ -219,7 +228,8 @@ def colored(table: pd.DataFrame) -> HTML:
     numbers = list(table.select_dtypes("number"))
     own = f"{crc32(table.to_csv().encode()):08x}"  # so that two tables of a page differ
     style = table.style.set_uuid(own).format("{:g}", subset=numbers)
-    return HTML(style.map(paint.get, subset=["verdict"]).to_html())
+    page = style.map(paint.get, subset=["verdict"]).to_html()
+    return Painted(page, table.to_string())
 
 
 def verdict(low: float, high: float, side: str, bound: float, matters: float | None = None) -> str:
