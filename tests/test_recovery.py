@@ -17,6 +17,7 @@ from prunelab.studies import (
     recovery_cost,
     recovery_lenet300,
     recovery_lenet300_densities,
+    recovery_rates,
     recovery_resnet20_filters,
     recovery_resnet20_weights,
     recovery_speed,
@@ -63,6 +64,27 @@ def test_choices_come_first_and_every_cell_has_its_controls(study, ways):
                 assert (network, "nothing", 1.0, "cosine", budget, seed) in compared
         if method == "gradual":
             assert pruned == "weights"
+
+
+def test_ways_that_repeat_the_schedule_are_given_a_rate_of_their_own(monkeypatch):
+    monkeypatch.setattr(recovery_rates, "remember", lambda function, **call: function(**call))
+    monkeypatch.setattr(recovery, "dense_rate", lambda network: 0.1)
+    monkeypatch.setattr(recovery, "attempt", lambda rate, **_: -abs(rate - 1.0))
+    used = {}
+
+    def recovered(**how):
+        used.update(how)
+        return lenet300()
+
+    monkeypatch.setattr(recovery, "recovered", recovered)
+    points = recovery_rates.grid(2)
+    cells = [{**point, "seed": None} for point in points]
+    assert points[: len(points) // 3] * 3 == cells
+    tries = recovery_rates.measure(**points[0])
+    assert sorted({row["rate"] for row in tries}) == [0.03, 0.1, 0.3, 1.0, 3.0]
+    (row,) = recovery_rates.measure(**points[0] | {"seed": 1})
+    assert used == {**points[0], "seed": 1, "rate": 1.0, "alpha": None}
+    assert (row["role"], row["rate"], row["weights"]) == ("comparison", 1.0, 266200)
 
 
 @pytest.mark.parametrize(
