@@ -567,6 +567,22 @@ def test_stale_statistics():
     assert "put the new values at −3.0 ± 0.4" in picture.caption
 
 
+@pytest.mark.parametrize(
+    ("draw", "wrong", "words"),
+    [
+        (figures.shares_by_round, {}, "has none to draw"),
+        (figures.shares_by_round, {"down": [0.5, 0.4]}, r"schedules\['down'\]=.* must rise"),
+        (figures.shares_by_round, {"over": [0.5, 1.2]}, "must rise from 0 to 1"),
+        (figures.shares_by_round, {"none": []}, "must rise"),
+        (figures.descents, {}, "at least one; have {}"),
+        (figures.descents, {"a": [0.1], "b": [0.1, 0.2]}, "have {'a': 1, 'b': 2}"),
+    ],
+)
+def test_schedules_that_cannot_be_drawn_are_named(draw, wrong, words):
+    with pytest.raises(ValueError, match=words):
+        draw(wrong)
+
+
 def test_shares_by_round():
     picture = figures.shares_by_round({"step": [0.5, 0.75, 0.875], "cubic": [0.7, 0.8, 0.81]})
     for ax, bars in zip(

@@ -17,7 +17,16 @@ def shares_by_round(schedules: Mapping[str, Sequence[float]]) -> Picture:
 
     Args:
         schedules: the sparsity after each round, by the name of the schedule.
+
+    Raises:
+        ValueError: no schedule, or one that falls, is empty, or leaves 0 to 1.
     """
+    if not schedules:
+        raise ValueError("schedules={} has none to draw; give the sparsities by a name")
+    for name, sparsities in schedules.items():
+        steps = np.diff([0.0, *sparsities])
+        if not len(sparsities) or (steps < 0).any() or not sparsities[-1] <= 1:
+            raise ValueError(f"schedules[{name!r}]={sparsities!r} must rise from 0 to 1 at most")
     rounds = max(map(len, schedules.values()))
     seen = []
     with canvas(columns=len(schedules), width=7.2, height=1.1 + 0.24 * rounds, sharex=True) as (

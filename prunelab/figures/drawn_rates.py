@@ -22,7 +22,13 @@ def descents(
         schedules: learning rates, one a step, by the name of the schedule; equally many in each.
         start: the place of the first dot; the bottom of the valley is at 0.
         title: words above all panels.
+
+    Raises:
+        ValueError: no schedule, or schedules of different lengths.
     """
+    if len({len(rates) for rates in schedules.values()}) != 1:
+        lengths = {name: len(rates) for name, rates in schedules.items()}
+        raise ValueError(f"schedules must have one length, at least one; have {lengths}")
     steps = len(next(iter(schedules.values())))
     noise = np.random.default_rng(0).normal(scale=NOISE, size=steps)
     valley = np.linspace(-1.1 * start, 1.1 * start, 101)
