@@ -140,10 +140,12 @@ def differences(table: pd.DataFrame, title: str, xlabel: str, no_effect: float =
             i = sources.index(getattr(row, "source", ""))
             ax.plot([row.low, row.high], [y, y], color=COLORS[i])
             ax.plot(row.mean, y, color=COLORS[i], marker=MARKERS[i], markersize=5)
-            write_at(ax, row.high, y + 0.25, f"{row.mean:{sign}.2f}", COLORS[i])
+            left = row.high < no_effect  # so that the number is not on the line of no effect
+            beside = row.low if left else row.high
+            write_at(ax, beside, y + 0.25, f"{row.mean:{sign}.2f}", COLORS[i], left)
         ax.set_yticks(range(len(table)), table["setting"])
         ax.set_ylim(len(table) - 0.5, -0.5)
-        ax.margins(x=0.1)
+        ax.margins(x=0.12)
         if no_effect:
             ax.set_xscale("log")
             ticks = [t for t in RATIOS if table["low"].min() <= t <= table["high"].max()]

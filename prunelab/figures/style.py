@@ -217,6 +217,7 @@ def headline(figure: Figure, words: str) -> None:
     figure.suptitle(words, x=0.01, ha="left", size=10)
 
 
-def write_at(ax: Axes, x: float, y: float, words: str, color: str) -> None:
+def write_at(ax: Axes, x: float, y: float, words: str, color: str, left: bool = False) -> None:
     """A few words beside a point."""
-    ax.annotate(words, (x, y), (4, 4), textcoords="offset points", color=color, size=8)
+    side = {"xytext": (-4, 4), "ha": "right"} if left else {"xytext": (4, 4)}
+    ax.annotate(words, (x, y), textcoords="offset points", color=color, size=8, **side)
