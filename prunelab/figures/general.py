@@ -132,7 +132,7 @@ def differences(table: pd.DataFrame, title: str, xlabel: str, no_effect: float =
         xlabel: what is compared, with its unit.
         no_effect: 0 for differences; 1 for ratios, whose axis is logarithmic.
     """
-    sign = "" if no_effect else "+"
+    sign = "z" if no_effect else "+z"  # z: no minus before a zero
     sources = list(table["source"].unique()) if "source" in table else [""]
     with canvas(height=0.9 + 0.27 * len(table)) as (figure, ((ax,),)):
         ax.axvline(no_effect, color=theme().ink, linewidth=0.8)

@@ -19,6 +19,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, Formatter, FuncFormatter, NullLocator
 from PIL import Image
 
@@ -218,6 +219,8 @@ def headline(figure: Figure, words: str) -> None:
 
 
 def write_at(ax: Axes, x: float, y: float, words: str, color: str, left: bool = False) -> None:
-    """A few words beside a point."""
+    """A few words beside a point, on a rim of paper that keeps lines off them."""
     side = {"xytext": (-4, 4), "ha": "right"} if left else {"xytext": (4, 4)}
-    ax.annotate(words, (x, y), textcoords="offset points", color=color, size=8, **side)
+    how = {"textcoords": "offset points", "color": color, "size": 8, **side}
+    rim = [withStroke(linewidth=2.5, foreground=theme().paper)]
+    ax.annotate(words, (x, y), path_effects=rim, **how)
