@@ -456,7 +456,8 @@ def test_differences():
         assert dot.get_xydata().tolist() == [[mean, y]]
         assert line_color(bar) == line_color(dot) == line_color(key[source])
         assert dot.get_marker() == key[source].get_marker()
-        assert words(ax)[f"{mean:+.2f}"][::2] == (high, line_color(dot))
+        end = low if high < 0 else high
+        assert words(ax)[f"{mean:+.2f}"][::2] == (end, line_color(dot))
     check_axes(ax, ynames=["net", "net", "big net"], yinverted=True, xlabel="points")
     assert "net +1.00 [-0.50, +2.25]; net -2.00 [-3.00, -0.75]; big net +0.50" in picture.caption
 
