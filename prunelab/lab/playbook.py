@@ -18,6 +18,7 @@ STUDIES = (
     "recovery_lenet300_densities",
     "recovery_convnet",
     "recovery_resnet20_weights",
+    "recovery_resnet20_filters",
 )
 """What is recorded of the studies of recovery."""
 
