@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from IPython.core.formatters import DisplayFormatter
 from scipy import stats
 
 from prunelab.lab.claims import (
@@ -300,6 +301,12 @@ def test_a_color_stands_behind_each_verdict_and_the_word_stays(table):
     assert set(table["verdict"]) == set(SAID)
     other = colored(table[["claim", "verdict"]].iloc[1:]).page
     assert not {cell for cell, _ in cells} & set(re.findall(r'id="(\w+)"', other))
+
+
+def test_a_colored_table_has_its_words_in_plain_text():
+    answers = verdicts("09")
+    bundle, _ = DisplayFormatter().format(colored(answers))
+    assert bundle == {"text/html": colored(answers).page, "text/plain": answers.to_string()}
 
 
 def test_a_notebook_has_its_own_claims_and_writes_them(table):

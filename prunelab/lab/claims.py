@@ -7,6 +7,7 @@ hold; and where the interval includes the bound it cannot be told. `data/PROTOCO
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 from zlib import crc32
@@ -208,7 +209,8 @@ SAID = {
 """The color behind each verdict, pale enough for a light page and for a dark one."""
 
 
-class Painted(NamedTuple):
+@dataclass(frozen=True)
+class Painted:
     """A table for a page, and as plain text for where there is none."""
 
     page: str
