@@ -76,6 +76,7 @@ def mask_claims(study: pd.DataFrame) -> pd.DataFrame:
     two = ("arm", "ticket, as drawn", CONTROL)
     times = paired_ratio(runs, ["density"], "neighbors", *two)
     times = times.assign(name=NEIGHBORS, matters=TIMES, bound=1.0)
+    times = times.sort_values("density", ascending=False)
     times["effect"] = written(times, "times", ".2f")
     table = pd.concat([points, times], ignore_index=True)
     table["verdict"] = [
