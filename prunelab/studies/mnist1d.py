@@ -41,7 +41,7 @@ STEPS, BATCH_SIZE = 1000, 100
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 """All learning rates there are; a search begins with `FIRST` and widens."""
 FIRST = (1e-3, 1e-2)
-TUNING_SEEDS = (100, 101)
+TUNING_SEEDS = tuple(range(100, 106))
 """Networks on which rates are chosen; those that are compared have the seeds from 0 up."""
 MATTERS = 0.5
 """Points of accuracy: the smallest difference that matters, fixed before the study ran. With 5,000
