@@ -1,9 +1,11 @@
 """What the studies of lottery tickets say, as tables that the figures can draw (11, 14)."""
 
 import pandas as pd
+from scipy.stats import binomtest
 
 from prunelab.data import DATA_DIR
 from prunelab.intervals import paired_difference
+from prunelab.studies.iterative_instability import BARRIER, MATCHING
 
 
 def compared(
@@ -95,3 +97,60 @@ def best_arms(table: pd.DataFrame, ways: dict[str, str]) -> pd.DataFrame:
     runs = runs[means == means.groupby(runs["way"]).transform("max")]
     order = runs.groupby("way")["test_accuracy"].mean().sort_values().index
     return runs.set_index("way").loc[order].reset_index()
+
+
+def rounds_and_at_once(rounds: pd.DataFrame, once: pd.DataFrame) -> pd.DataFrame:
+    """Tickets pruned in rounds and at once, with what they lose to the dense network, in points.
+
+    Args:
+        rounds: the table of `iterative_instability`.
+        once: that of `instability`, whose copies of the dense network, trained for as long from
+            the same iteration, are what a ticket is held against.
+
+    Returns:
+        One row a ticket: the columns `mask`, `percent` (k as a share of the training), `seed`,
+        `lost to dense`, `barrier`, and `round barrier` (NaN for those pruned at once).
+    """
+    once = once[once["network"].isin(rounds["network"]) & once["k"].isin(rounds["k"])]
+    dense = once[once["kind"] == "dense"].set_index(["k", "seed"])["test_accuracy"]
+    ticket = once[once["kind"] == "ticket"]
+    both = pd.concat(
+        [
+            ticket.assign(mask=ticket["density"].map("at once, {:.0%}".format)),
+            rounds.assign(mask=rounds["density"].map("in rounds, {:.0%}".format)),
+        ]
+    )
+    of = dense.loc[pd.MultiIndex.from_frame(both[["k", "seed"]])].to_numpy()
+    return pd.DataFrame(
+        {
+            "mask": both["mask"],
+            "percent": (100 * both["share"]).round(1),
+            "seed": both["seed"],
+            "lost to dense": 100 * (of - both["test_accuracy"]),
+            "barrier": 100 * both["barrier"],
+            "round barrier": 100 * both["round_barrier"],
+        }
+    ).reset_index(drop=True)
+
+
+def matching_and_connected(tickets: pd.DataFrame) -> pd.DataFrame:
+    """How often there is no barrier to the round before, where a ticket matches and where not.
+
+    Args:
+        tickets: what `rounds_and_at_once` returns.
+
+    Returns:
+        A row for tickets that match the dense network, and one for those that do not, by the
+        bounds of the study: how many there are (`pairs`), how many have no barrier to the round
+        before (`no barrier`), and the ends of the exact 95 % interval of that share in percent, as
+        if pairs of one network were independent.
+    """
+    pairs = tickets.dropna(subset="round barrier")
+    matches = pairs["lost to dense"] <= 100 * MATCHING
+    connected = pairs["round barrier"] <= 100 * BARRIER
+    rows = []
+    for name, group in (("matches", matches), ("does not match", ~matches)):
+        pairs, free = int(group.sum()), int((group & connected).sum())
+        ends = binomtest(free, pairs).proportion_ci() if pairs else (0.0, 1.0)
+        rows.append([name, pairs, free, *(round(100 * end, 1) for end in ends)])
+    return pd.DataFrame(rows, columns=["ticket", "pairs", "no barrier", "low", "high"])
