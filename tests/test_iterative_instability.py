@@ -33,7 +33,7 @@ def weights(model) -> dict:
 
 @pytest.fixture
 def states(monkeypatch):
-    """The original's weights at every k and at the end; a round ends with those of its number."""
+    """The original's weights at every k and at the end; a round ends with weights of its own."""
     states = {k: snapshot(drawn(k)) for k in (*KS, 1720)}
 
     def remembered(function, **which):
@@ -48,16 +48,19 @@ def states(monkeypatch):
 def test_grid_is_round_after_round():
     points = study.grid(seeds=2)
     cells = [(p["round"], p["k"], p["seed"]) for p in points]
-    assert cells == [(r, k, seed) for r in (1, 2, 3) for k in KS for seed in range(2)]
+    assert cells == [(r, k, seed) for r in range(4) for k in KS for seed in range(2)]
     assert {(p["network"], p["learning_rate"]) for p in points} == {("half_convnet", 0.3)}
     shares = instability.SHARES["half_convnet"]
     assert set(study.SHARES) <= set(shares["ticket"]) & set(shares["dense"])
     assert [study.density_after(r) for r in range(4)] == [1.0, 0.447214, 0.2, 0.089443]
-    assert study.describe(**points[2]) == "seed 0, round 1, rewound to iteration 17"
+    assert study.describe(**points[2]) == "seed 0, round 0, rewound to iteration 17"
 
 
 def test_a_round_prunes_what_the_one_before_has_trained_and_goes_back_to_k(states):
-    end = drawn(1720)
+    start = study.ticket(**WHICH, round=0)
+    assert get_masks(start) == {}
+    assert same(snapshot(start), states[86])
+    end = drawn(0)
     for round in (1, 2, 3):
         apply_global_pruning(end, sparsity=1 - study.density_after(round))
         masks, ticket = get_masks(end), study.ticket(**WHICH, round=round)
@@ -77,10 +80,9 @@ def _ends(model, round: int):
 
 
 def test_orders_are_those_of_no_other_training():
-    cells = [(seed, round, i) for seed in range(5) for round in (1, 2, 3) for i in (1, 2)]
+    cells = [(seed, round, i) for seed in range(5) for round in range(4) for i in (1, 2)]
     orders = {study.order(*cell) for cell in cells}
     others = {10 * seed + i for seed in range(5) for i in range(9)}
-    others |= {1000 * (seed + 1) + i for seed in range(5) for i in (1, 2)}
     assert len(orders | others) == len(cells) + len(others)
 
 
@@ -124,14 +126,14 @@ def test_a_tiny_run_is_tidy_and_resumes(tmp_path, monkeypatch, data):
     monkeypatch.setattr(study, "SHARES", (0, 0.25))
     monkeypatch.setitem(instability.SHARES, "half_convnet", {"ticket": (0, 0.25)})
     table = runner.run("iterative_instability", seeds=1, results=tmp_path)
-    assert len(table) == 2 * 3
-    assert not table.isna().any(axis=None)
+    assert len(table) == 2 * 4
+    assert table.isna().any(axis=1).equals(table["round"] == 0)
     assert not table.duplicated(["k", "round"]).any()
-    assert sorted(table["density"].unique()) == [0.089443, 0.2, 0.447214]
+    assert sorted(table["density"].unique()) == [0.089443, 0.2, 0.447214, 1.0]
     assert (table["share"] == table["k"] / 4).all()
     for column in ("valid_accuracy", "test_accuracy", "original_test_accuracy"):
         assert table[column].between(0, 1).all()
-    assert len(list((tmp_path / "cache").glob("*.train_round/*"))) == 2 * 3
+    assert len(list((tmp_path / "cache").glob("*.train_round/*"))) == 2 * 4
     monkeypatch.setattr(study, "trained_copy", lambda *_: pytest.fail("trained again"))
     which = {"learning_rate": 0.3, "seed": 0, "k": 1, "round": 3}
     first, again = (study.trained(**which) for _ in range(2))
@@ -150,8 +152,9 @@ def test_tickets_are_held_against_the_dense_network_from_the_same_iteration():
         ],
         columns=["network", "seed", "kind", "density", "k", "share", "barrier", "test_accuracy"],
     )
-    rounds = once.loc[[2, 4]].drop(columns="kind")
-    rounds = rounds.assign(round_barrier=[0.006, 0.004], test_accuracy=[0.879, 0.797])
+    rounds = once.loc[[0, 2, 3, 4]].drop(columns="kind")
+    rounds["round_barrier"] = [None, 0.006, None, 0.004]
+    rounds["test_accuracy"] = [0.9, 0.899, 0.7, 0.697]
     tickets = rounds_and_at_once(rounds, once).set_index(["mask", "seed"])
     assert tickets["lost to dense"].to_dict() == pytest.approx(
         {

@@ -104,33 +104,30 @@ def rounds_and_at_once(rounds: pd.DataFrame, once: pd.DataFrame) -> pd.DataFrame
 
     Args:
         rounds: the table of `iterative_instability`.
-        once: that of `instability`, whose copies of the dense network, trained for as long from
-            the same iteration, are what a ticket is held against.
+        once: that of `instability`.
 
     Returns:
         One row a ticket: the columns `mask`, `percent` (k as a share of the training), `seed`,
-        `lost to dense`, `barrier`, and `round barrier` (NaN for those pruned at once).
+        `lost to dense` (to the copies of the dense network from the same iteration in the same
+        study), `barrier`, and `round barrier` (NaN for those pruned at once).
     """
-    once = once[once["network"].isin(rounds["network"]) & once["k"].isin(rounds["k"])]
-    dense = once[once["kind"] == "dense"].set_index(["k", "seed"])["test_accuracy"]
-    ticket = once[once["kind"] == "ticket"]
-    both = pd.concat(
-        [
-            ticket.assign(mask=ticket["density"].map("at once, {:.0%}".format)),
-            rounds.assign(mask=rounds["density"].map("in rounds, {:.0%}".format)),
-        ]
-    )
-    of = dense.loc[pd.MultiIndex.from_frame(both[["k", "seed"]])].to_numpy()
-    return pd.DataFrame(
-        {
-            "mask": both["mask"],
-            "percent": (100 * both["share"]).round(1),
-            "seed": both["seed"],
-            "lost to dense": 100 * (of - both["test_accuracy"]),
-            "barrier": 100 * both["barrier"],
-            "round barrier": 100 * both["round_barrier"],
+    same = once["network"].isin(rounds["network"]) & once["k"].isin(rounds["k"])
+    once = once[same & once["kind"].isin(["dense", "ticket"])]
+    parts = []
+    for name, table in (("at once", once), ("in rounds", rounds)):
+        dense = table[table["density"] == 1].set_index(["k", "seed"])["test_accuracy"]
+        tickets = table[table["density"] < 1]
+        of = dense.loc[pd.MultiIndex.from_frame(tickets[["k", "seed"]])].to_numpy()
+        columns = {
+            "mask": f"{name}, " + tickets["density"].map("{:.0%}".format),
+            "percent": (100 * tickets["share"]).round(1),
+            "seed": tickets["seed"],
+            "lost to dense": 100 * (of - tickets["test_accuracy"]),
+            "barrier": 100 * tickets["barrier"],
+            "round barrier": 100 * tickets.get("round_barrier", float("nan")),
         }
-    ).reset_index(drop=True)
+        parts.append(pd.DataFrame(columns))
+    return pd.concat(parts, ignore_index=True)
 
 
 def matching_and_connected(tickets: pd.DataFrame) -> pd.DataFrame:
