@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from prunelab.intervals import choose, mean_interval, paired_difference
+from prunelab.intervals import choose, mean_interval
 from prunelab.lab.protocol import POINTS
 from prunelab.lab.results import load_results
 
@@ -78,25 +78,17 @@ def behind_best(table: pd.DataFrame) -> pd.DataFrame:
     """
     table = table[table["pruned"] != "nothing"]
     candidates = table[~table["method"].isin([*UNTRAINED, *CONTROLS])]
-    best = _preferred(candidates, CELL).drop_duplicates(CELL).set_index(CELL)["method"]
-    rows = [
-        {**dict(zip(CELL, cell, strict=True)), "method": method, "best": best[cell], **behind}
-        for cell, ways in table.groupby(CELL, sort=False)
-        for method, behind in _behind(ways, best[cell])
-    ]
-    return pd.DataFrame(rows)
-
-
-def _behind(ways: pd.DataFrame, best: str):
-    for method in ways["method"].unique():
-        if method == best:
-            yield method, {"mean": 0.0, "low": 0.0, "high": 0.0, "valid": 0.0, "as_good": True}
-            continue
-        effect = paired_difference(ways, CELL, "test_accuracy", "method", method, best).iloc[0]
-        valid = paired_difference(ways, CELL, "valid_accuracy", "method", method, best)["mean"]
-        numbers = {name: 100 * effect[name] for name in ("mean", "low", "high")}
-        numbers["valid"] = 100 * valid.item()
-        yield method, numbers | {"as_good": numbers["low"] >= -POINTS}
+    best = _preferred(candidates, CELL).rename(columns={"method": "best"})
+    beside = best[[*CELL, "seed", "best", "valid_accuracy", "test_accuracy"]]
+    cell_by_cell = pd.concat(rows for _, rows in table.groupby(CELL, sort=False))
+    both = cell_by_cell.merge(beside, on=[*CELL, "seed"], suffixes=("", "_best"))
+    for split in ("valid", "test"):
+        both[split] = 100 * (both[f"{split}_accuracy"] - both[f"{split}_accuracy_best"])
+    which = [*CELL, "method", "best"]
+    behind = mean_interval(both, which, "test")[[*which, "mean", "low", "high"]]
+    valid = both.groupby(which)["valid"].mean().reset_index()
+    as_good = (behind["low"] >= -POINTS).to_numpy()
+    return behind.merge(valid, on=which).assign(as_good=as_good)
 
 
 def against_dense(table: pd.DataFrame) -> pd.DataFrame:
