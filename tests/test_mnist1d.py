@@ -119,7 +119,7 @@ def test_leads_and_claims_of_a_small_run(small):
     table = spatial.mask_claims(small)
     assert len(table) == 10
     rows = small[(small["role"] == "comparison") & (small["round"] == 4)]
-    points = 100 * rows.set_index(["kind", "inputs", "seed"])["test_accuracy"]
+    points = 100 * rows.set_index(["kind", "inputs", "seed"]).sort_index()["test_accuracy"]
     difference = points["reinit", "mirrored"] - points["reinit", "shuffled"]
     found = table[(table["claim"] == "shuffling costs more") & (table["kept"] == "6.7%")]
     assert found["mean"].item() == pytest.approx(difference.mean())
