@@ -1,11 +1,18 @@
 """Right answers pass, and known misunderstandings are told apart."""
 
+import copy
 import math
 
+import nbformat
+import numpy as np
 import pytest
 import torch
 
-from prunelab.exercises import CHECKS, check
+from prunelab.data import ROOT
+from prunelab.exercises import EXERCISES, check, hint
+from prunelab.exercises.comparing import problem_of_function, problem_of_value
+from prunelab.exercises.exercise import FIND_THE_BUG, GIVEN, IMPLEMENT, PREDICT, REASON
+from prunelab.exercises.notebooks import practice
 
 
 def exact_mask(weights, sparsity):
@@ -114,47 +121,7 @@ def kept_by(score):
     )
 
 
-RIGHT = {
-    "00.1": lambda sparsity: 1 / (1 - sparsity),
-    "00.2": half_width,
-    "01.1": lambda amount, rounds: 1 - (1 - amount) ** rounds,
-    "01.2": 0.1294,
-    "01.3": exact_mask,
-    "05.1": "running_mean",
-    "05.2": lambda kept, size: [size**2 * k + i for k in kept for i in range(size**2)],
-    "05.3": 1 / 16,
-    "06.1": 0.5,
-    "06.2": lambda weight, mask: weight * mask + 0.0,
-    "07.1": 900 / 266_200,
-    "07.2": first_faster,
-    "02.1": math.exp(2),
-    "02.2": 0.25,
-    "03.1": lambda now, first: {**now, "weight_orig": first["weight"], "bias": first["bias"]},
-    "03.2": lambda errors: max(errors[1:-1]) - (errors[0] + errors[-1]) / 2,
-    "04.1": cosine,
-    "04.2": 0.01,
-    "08.1": shares_of_the_rest,
-    "08.2": 150,
-    "09.1": 44,
-    "09.2": lambda x: (x.mean((0, 2, 3)), x.var((0, 2, 3))),
-    "10.1": [[0.0, 5.0, 0.0], [2.0, 2.0, 2.0]],
-    "10.2": lambda w, lr, strength: (
-        w - lr * strength * math.copysign(1, w),
-        w - lr * strength * w,
-    ),
-    "11.1": mask_after_round,
-    "11.2": early_stop,
-    "11.3": lambda initial, trained, mask, fresh: fresh * mask,
-    "12.1": lambda ratio: 1 - (1 - ratio) ** 2,
-    "12.2": 16,
-    "13.1": lambda table: table.loc[table["valid_accuracy"].idxmax(), "test_accuracy"],
-    "13.2": lambda low, high: low >= -0.2,
-    "13.3": lambda behind: max(behind, key=lambda way: min(behind[way])),
-    "14.1": same_sign,
-    "14.2": lambda initial, fresh, mask: fresh.abs() * initial.sign() * mask,
-}
-
-MISUNDERSTOOD = [
+MISUNDERSTOOD = [  # of exercises with a check of their own
     ("00.1", lambda sparsity: 1 - sparsity, "That is the density"),
     ("00.2", lambda values: half_width(values, t=1.96), "Student"),
     ("00.2", lambda values: half_width(values, ddof=0), "n − 1"),
@@ -181,8 +148,6 @@ MISUNDERSTOOD = [
     ("03.1", lambda now, first: first, "masked layer has"),
     ("03.1", lambda now, first: {**now, "weight_orig": first["weight"]}, "goes back too"),
     ("03.1", lambda now, first: now, "not the initial ones"),
-    ("03.2", max, "height above zero"),
-    ("03.2", lambda errors: 0.2, "yours is 0.20"),
     ("04.1", lambda step, steps, lr: lr * (1 + math.cos(step / steps)) / 2, "π long"),
     ("04.1", lambda step, steps, lr: cosine(step, 100, lr), "T_max=100"),
     ("04.1", lambda step, steps, lr: lr * (1 - step / steps), "yours is"),
@@ -280,29 +245,146 @@ MISUNDERSTOOD = [
 ]
 
 
-def test_every_exercise_has_a_right_answer_here_and_is_accepted(capsys):
-    assert RIGHT.keys() == CHECKS.keys()
-    for number, answer in RIGHT.items():
-        check(number, answer)
-        check(number, ...)
-        right, unanswered = capsys.readouterr().out.splitlines()
-        assert right == f"{number}: right!"
-        assert "not answered yet" in unanswered
+def chapters():
+    return sorted({number.split(".")[0] for number in EXERCISES})
+
+
+@pytest.mark.parametrize("chapter", chapters())
+def test_the_key_is_right(chapter, capsys):
+    room: dict = {}
+    for cell in practice(chapter, key=True).cells:
+        if cell.cell_type == "code":
+            exec(cell.source, room)
+    said = capsys.readouterr().out.splitlines()
+    numbers = [number for number in EXERCISES if number.startswith(chapter)]
+    assert [line.split("!")[0] for line in said] == [f"{n}: right" for n in sorted(numbers)]
+
+
+@pytest.mark.parametrize("chapter", chapters())
+def test_what_the_student_is_given_is_not_right(chapter, capsys):
+    room: dict = {}
+    for cell in practice(chapter).cells:
+        if cell.cell_type == "code":
+            exec(cell.source, room)
+    for line in capsys.readouterr().out.splitlines():
+        number = line.split(":")[0]
+        assert ("not yet" if number in GIVEN else "not answered yet") in line
+
+
+def test_the_notebooks_are_those_of_the_exercises():
+    for chapter in chapters():
+        path = ROOT / "notebooks" / "exercises" / f"{chapter}_exercises.ipynb"
+        written = [(c.id, c.source) for c in nbformat.read(path, as_version=4).cells]
+        assert written == [(c.id, c.source) for c in practice(chapter).cells]
+
+
+@pytest.mark.parametrize("chapter", chapters())
+def test_a_chapter_has_every_kind(chapter):
+    kinds = {one.kind for number, one in EXERCISES.items() if number.startswith(chapter)}
+    assert kinds >= {IMPLEMENT, FIND_THE_BUG, PREDICT} or chapter == "13"
+    assert kinds <= {IMPLEMENT, FIND_THE_BUG, PREDICT, REASON}
+
+
+@pytest.mark.parametrize("number", EXERCISES)
+def test_what_an_exercise_says_of_itself(number):
+    one = EXERCISES[number]
+    assert 1 <= one.level <= 4
+    assert 2 <= one.minutes <= 60
+    assert len(set(one.hints)) == 3
+    assert (number in GIVEN) == (one.kind == FIND_THE_BUG)
+    assert one.wants_value or one.kind != PREDICT
+    assert one.task.endswith((".", "?", "`", ")"))
+    assert one.worked_out in hint(number).data
+    assert all(text in hint(number).data for text in one.hints)
+
+
+@pytest.mark.parametrize("number", EXERCISES)
+def test_usual_mistakes_are_named(number):
+    one = EXERCISES[number]
+    for said, wrong in one.mistakes.items():
+        assert one.problem(wrong) == said
+
+
+@pytest.mark.parametrize("number", [n for n, one in EXERCISES.items() if one.cases()])
+def test_no_constant_passes(number):
+    one = EXERCISES[number]
+    for case in one.cases():
+        constant = one.solution(*copy.deepcopy(case))
+        assert one.problem(lambda *_, constant=constant: constant) is not None
 
 
 @pytest.mark.parametrize(("number", "answer", "told"), MISUNDERSTOOD)
 def test_misunderstanding_is_named(number, answer, told, capsys):
-    check(number, answer)
+    check(number, answer, guess=0)
     output = capsys.readouterr().out
     assert "not yet" in output
     assert told in output
 
 
-def test_answer_that_raises_is_told_so(capsys):
-    check("00.1", lambda sparsity: 1 / 0)
+def test_an_answer_that_raises_is_told_so(capsys):
+    check("03.1", lambda now, initial: 1 / 0)
     assert "ZeroDivisionError" in capsys.readouterr().out
 
 
+def test_a_guess_comes_first_and_is_shown_beside_what_was_measured(capsys):
+    check("03.4", 0.9)
+    check("03.4", 0.9, ...)
+    check("03.4", 0.9, 0.2)
+    without, dots, with_guess = capsys.readouterr().out.splitlines()
+    assert without == dots
+    assert "guess first" in dots
+    assert with_guess == "03.4: right! You guessed 0.2, measured was 0.9."
+
+
 def test_unknown_number_is_an_error():
-    with pytest.raises(ValueError, match=r"00\.1"):
-        check("99.9", 0)
+    for function in (hint, lambda number: check(number, 0)):
+        with pytest.raises(ValueError, match=r"03\.1"):
+            function("99.9")
+
+
+@pytest.mark.parametrize(
+    ("answer", "right", "told"),
+    [
+        (lambda x: 2.0, lambda x: x, "For 1 it gives 2: too large."),
+        (lambda x: x / 0, lambda x: x, "ZeroDivisionError"),
+        (lambda x: np.float64(x), lambda x: x, None),
+        (lambda x: np.full(2, x), lambda x: torch.full((2,), x), None),
+        (lambda x: torch.ones(2, 1), lambda x: torch.ones(2), "of shape (2, 1), and (2,) is"),
+        (lambda x: [x], lambda x: [x, x], "1 values, and 2 are wanted"),
+        (lambda x: (x, x), lambda x: [x, x], None),
+        (lambda x: torch.tensor([1, 0]), lambda x: torch.tensor([True, False]), None),
+        (lambda x: {"a": x}, lambda x: {"a": x}, None),
+        (lambda x: "a", lambda x: x, "of type str, and float is wanted"),
+        (lambda x: None, lambda x: x, "of type NoneType"),
+        (lambda x: math.nan, lambda x: x, "not right"),
+        (lambda x: torch.zeros(20), lambda x: torch.ones(20), "a tensor of shape (20,): not right"),
+    ],
+)
+def test_functions_are_compared(answer, right, told):
+    problem = problem_of_function(answer, right, [(1.0,), (2.0,)], {}, 1e-6)
+    assert (problem is None) if told is None else told in problem
+
+
+@pytest.mark.parametrize(
+    ("answer", "right", "told"),
+    [
+        (0.0034, 900 / 266_200, None),
+        (0.34, 900 / 266_200, "in percent"),
+        (0.5, 0.9, "0.5 is too small."),
+        ("much", 0.9, "A number is wanted, and this is 'much'."),
+        (torch.tensor(0.9), 0.9, None),
+        ("bn2", "bn1", "'bn2' is not right."),
+    ],
+)
+def test_values_are_compared(answer, right, told):
+    problem = problem_of_value(answer, right, {}, 0.02)
+    assert (problem is None) if told is None else told in problem
+
+
+def test_an_answer_may_change_what_it_gets():
+    def clearing(values):
+        total = sum(values)
+        values.clear()
+        return total
+
+    assert problem_of_function(clearing, sum, [([1.0, 2.0],), ([3.0],)], {}, 1e-6) is None

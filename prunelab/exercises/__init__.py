@@ -1,22 +1,8 @@
 """Exercises that answer at once: `check("01.2", answer)`. A file a notebook, named as it."""
 
-from prunelab.exercises import (  # noqa: F401 - each adds its checks on import
-    bn_recalibration,
-    channel_surgery,
-    cosine_finetuning,
-    global_pruning,
-    gradual_pruning,
-    knowledge_distillation,
-    l1_vs_l2,
-    lottery_tickets,
-    pruning_permanence,
-    recovery_playbook,
-    sparsity_checks,
-    start_here,
-    structured_vs_unstructured,
-    tickets_taken_apart,
+from prunelab.exercises import (  # noqa: F401 - each adds its exercises on import
     weight_rewinding,
 )
-from prunelab.exercises.checking import CHECKS, check
+from prunelab.exercises.exercise import EXERCISES, check, hint
 
-__all__ = ["CHECKS", "check"]
+__all__ = ["EXERCISES", "check", "hint"]
