@@ -2,6 +2,7 @@
 
 from prunelab.exercises import (  # noqa: F401 - each adds its exercises on import
     global_pruning,
+    knowledge_distillation,
     start_here,
     weight_rewinding,
 )
