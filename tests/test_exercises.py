@@ -13,6 +13,8 @@ from prunelab.exercises import EXERCISES, check, hint
 from prunelab.exercises.comparing import problem_of_function, problem_of_value
 from prunelab.exercises.exercise import FIND_THE_BUG, GIVEN, IMPLEMENT, PREDICT, REASON
 from prunelab.exercises.notebooks import practice
+from prunelab.masks import make_pruning_permanent
+from prunelab.pruning import apply_global_pruning
 
 
 def exact_mask(weights, sparsity):
@@ -121,15 +123,73 @@ def kept_by(score):
     )
 
 
+def always_the_same(seed):
+    return seeded(1)
+
+
+def seeded(seed, width=20):
+    torch.manual_seed(seed)
+    return torch.nn.Linear(width, 10)
+
+
+def asked(teacher, inputs, T, grad=False):
+    """An answer to 02.4 that is right but for gradients, or for what is done to the outputs."""
+    teacher.eval()
+    with torch.set_grad_enabled(grad):
+        return torch.softmax(teacher(inputs) / T, dim=1)
+
+
+def asked_with_others(teacher, inputs, T):
+    """The same for any batch, but in training mode: the batch is filled up with others."""
+    others = torch.linspace(-1, 1, 160).view(32, 5)
+    with torch.no_grad():
+        return torch.cat(
+            [torch.softmax(teacher(torch.cat([x[None], others])) / T, dim=1)[:1] for x in inputs]
+        )
+
+
+def masks_that_keep(chosen):
+    """An answer to 01.4 that keeps, of all weights together, the share that `chosen` picks."""
+    return lambda weights, sparsity: [
+        mask.view_as(weight)
+        for mask, weight in zip(
+            chosen(torch.cat([weight.flatten() for weight in weights]), sparsity).split(
+                [weight.numel() for weight in weights]
+            ),
+            weights,
+            strict=True,
+        )
+    ]
+
+
+def in_rounds(model, targets, train, last=True, train_once=False):
+    for number, sparsity in enumerate(targets):
+        apply_global_pruning(model, sparsity=sparsity)
+        if not train_once or number == 0:
+            train(model)
+    return make_pruning_permanent(model) if last else model
+
+
+def by_amounts(model, targets, train):
+    """Amounts instead of targets."""
+    for amount in targets:
+        apply_global_pruning(model, amount=amount)
+        train(model)
+    return make_pruning_permanent(model)
+
+
 MISUNDERSTOOD = [  # of exercises with a check of their own
-    ("00.1", lambda sparsity: 1 - sparsity, "That is the density"),
-    ("00.2", lambda values: half_width(values, t=1.96), "Student"),
-    ("00.2", lambda values: half_width(values, ddof=0), "n − 1"),
-    ("00.2", lambda values: half_width(values) * math.sqrt(5), "single runs"),
-    ("01.1", lambda amount, rounds: amount * rounds, "what is left"),
-    ("01.2", 0.1, "40.95"),
+    ("00.3", always_the_same, "Two seeds must give two"),
+    ("00.3", lambda seed: torch.nn.Linear(20, 10), "Seed 1 gives two different layers"),
+    ("00.3", lambda seed: seeded(seed, width=10), "from 20 to 10"),
     ("01.3", threshold_mask, "weights that tie"),
     ("01.3", lambda weights, sparsity: ~exact_mask(weights, 1 - sparsity), "larger than one"),
+    ("01.3", lambda weights, sparsity: ~exact_mask(weights, sparsity), "inverted"),
+    ("01.3", lambda weights, sparsity: exact_mask(weights, sparsity).flatten(), "shape"),
+    ("01.3", lambda weights, sparsity: weights * exact_mask(weights, sparsity), "other values"),
+    ("01.4", masks_that_keep(lambda every, sparsity: every.abs() > 0), "prunes 0 of 78"),
+    ("01.4", masks_that_keep(lambda every, sparsity: ~exact_mask(every, 1 - sparsity)), "larger"),
+    ("01.4", lambda weights, sparsity: weights[0].abs() > sparsity, "a tensor of shape"),
     ("05.1", "bn1.running_var", "as it should be"),
     ("05.1", "conv9", "Name the tensor"),
     ("05.2", lambda kept, size: kept, "not one column"),
@@ -137,22 +197,24 @@ MISUNDERSTOOD = [  # of exercises with a check of their own
     ("05.2", lambda kept, size: [0], "should be [4, 5, 6, 7]"),
     ("05.3", 0.25, "reads only a quarter"),
     ("05.3", 0.5, "Multiply"),
-    ("06.1", 1 / 3, "64-bit"),
     ("06.2", lambda weight, mask: weight * mask, "sign bit"),
+    ("06.2", lambda weight, mask: (weight * mask).abs(), "has changed"),
+    ("06.2", lambda weight, mask: weight + 0.0, "hides is not zero"),
+    ("06.2", lambda weight, mask: weight[mask == 1], "shape"),
+    ("06.3", lambda *given: in_rounds(*given, last=False), "masks are still there"),
+    ("06.3", lambda *given: in_rounds(*given, train_once=True), "Calls of `train`: 1"),
+    ("06.3", by_amounts, "has 62% zeros"),
+    ("06.3", lambda *given: "done", "Return the model"),
+    ("02.4", lambda *given: asked(*given, grad=True), "no_grad"),
+    ("02.4", lambda teacher, inputs, T: asked(teacher, inputs, 1.0), "softmax"),
+    ("02.4", lambda teacher, inputs, T: asked(teacher, inputs, T)[:, :2], "class is wanted"),
+    ("02.4", asked_with_others, "running statistics"),
     ("07.1", 0.9, "one layer"),
     ("07.1", 0.3, "mean over layers"),
     ("07.2", lambda table: 0.8, "0.9"),
-    ("02.1", math.exp(6), "T = 1"),
-    ("02.1", math.exp(6) / 3, "divides the scores"),
-    ("02.2", 1 / 3, "already ahead"),
     ("03.1", lambda now, first: first, "masked layer has"),
     ("03.1", lambda now, first: {**now, "weight_orig": first["weight"]}, "goes back too"),
     ("03.1", lambda now, first: now, "not the initial ones"),
-    ("04.1", lambda step, steps, lr: lr * (1 + math.cos(step / steps)) / 2, "π long"),
-    ("04.1", lambda step, steps, lr: cosine(step, 100, lr), "T_max=100"),
-    ("04.1", lambda step, steps, lr: lr * (1 - step / steps), "yours is"),
-    ("04.2", 0.1, "last 600"),
-    ("04.2", 0.001, "step 1,400"),
     ("08.1", shares_of_all, "shares of all weights"),
     ("08.1", lambda targets: targets, "should be"),
     ("08.2", 50, "three times"),

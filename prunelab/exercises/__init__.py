@@ -4,6 +4,7 @@ from prunelab.exercises import (  # noqa: F401 - each adds its exercises on impo
     cosine_finetuning,
     global_pruning,
     knowledge_distillation,
+    pruning_permanence,
     start_here,
     weight_rewinding,
 )
