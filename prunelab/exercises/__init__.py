@@ -2,6 +2,7 @@
 
 from prunelab.exercises import (  # noqa: F401 - each adds its exercises on import
     channel_surgery,
+    sparsity_checks,
     weight_rewinding,
 )
 from prunelab.exercises.exercise import EXERCISES, check, hint
