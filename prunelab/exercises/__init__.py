@@ -2,6 +2,7 @@
 
 from prunelab.exercises import (  # noqa: F401 - each adds its exercises on import
     channel_surgery,
+    gradual_pruning,
     sparsity_checks,
     weight_rewinding,
 )
