@@ -1,6 +1,7 @@
 """Exercises that answer at once: `check("01.2", answer)`. A file a notebook, named as it."""
 
 from prunelab.exercises import (  # noqa: F401 - each adds its exercises on import
+    bn_recalibration,
     channel_surgery,
     gradual_pruning,
     sparsity_checks,
