@@ -4,6 +4,7 @@ from prunelab.exercises import (  # noqa: F401 - each adds its exercises on impo
     bn_recalibration,
     channel_surgery,
     gradual_pruning,
+    l1_vs_l2,
     sparsity_checks,
     weight_rewinding,
 )
