@@ -33,22 +33,8 @@ def half_width(values, t=2.776, ddof=1):
     return t * deviation / math.sqrt(len(values))
 
 
-def first_faster(table):
-    wide = table.pivot_table(index="sparsity", columns="format", values="median")
-    return wide.index[wide["CSR"] < wide["dense"]].min()
-
-
 def cosine(step, steps, lr):
     return lr * (1 + math.cos(math.pi * step / steps)) / 2
-
-
-def shares_of_the_rest(targets):
-    before = [0.0, *targets[:-1]]
-    return [(t - b) / (1 - b) for t, b in zip(targets, before, strict=True)]
-
-
-def shares_of_all(targets):
-    return [t - b for t, b in zip(targets, [0.0, *targets[:-1]], strict=True)]
 
 
 def mask_after_round(weight, mask, rate, magnitude=torch.abs):
@@ -178,6 +164,21 @@ def by_amounts(model, targets, train):
     return make_pruning_permanent(model)
 
 
+def cut_at(state, kept, columns):
+    """An answer to 05.1; of the tensors in `columns` the second dimension is cut."""
+    return {name: t[:, kept] if name in columns else t[kept] for name, t in state.items()}
+
+
+def zeros_in_parameters(model):
+    weights = [p for name, p in model.named_parameters() if "weight" in name]
+    return sum((p == 0).sum().item() for p in weights) / sum(p.numel() for p in weights)
+
+
+def zeros_in_all_tensors(model):
+    tensors = [*model.parameters(), *model.buffers()]
+    return sum((t == 0).sum().item() for t in tensors) / sum(t.numel() for t in tensors)
+
+
 MISUNDERSTOOD = [  # of exercises with a check of their own
     ("00.3", always_the_same, "Two seeds must give two"),
     ("00.3", lambda seed: torch.nn.Linear(20, 10), "Seed 1 gives two different layers"),
@@ -197,7 +198,6 @@ MISUNDERSTOOD = [  # of exercises with a check of their own
     ("05.2", lambda kept, size: [0], "should be [4, 5, 6, 7]"),
     ("05.3", 0.25, "reads only a quarter"),
     ("05.3", 0.5, "Multiply"),
-    ("06.2", lambda weight, mask: weight * mask, "sign bit"),
     ("06.2", lambda weight, mask: (weight * mask).abs(), "has changed"),
     ("06.2", lambda weight, mask: weight + 0.0, "hides is not zero"),
     ("06.2", lambda weight, mask: weight[mask == 1], "shape"),
@@ -215,14 +215,23 @@ MISUNDERSTOOD = [  # of exercises with a check of their own
     ("03.1", lambda now, first: first, "masked layer has"),
     ("03.1", lambda now, first: {**now, "weight_orig": first["weight"]}, "goes back too"),
     ("03.1", lambda now, first: now, "not the initial ones"),
-    ("08.1", shares_of_all, "shares of all weights"),
-    ("08.1", lambda targets: targets, "should be"),
-    ("08.2", 50, "three times"),
-    ("08.2", 182, "in all"),
     ("09.1", 10, "35 %"),
     ("09.1", 50, "fewest"),
     ("09.2", lambda x: (x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)), "unbiased"),
     ("09.2", lambda x: (x.mean(0), x.var(0)), "One number a channel"),
+    ("05.1", lambda state, kept: list(state), "A dictionary with the names"),
+    ("05.1", lambda state, kept: cut_at(state, kept, []), "conv2.weight has shape"),
+    ("05.1", lambda state, kept: cut_at(state, kept[:1], ["conv2.weight"]), "shape [1, 1, 3, 3]"),
+    ("05.1", lambda state, kept: cut_at(state, kept - 1, ["conv2.weight"]), "of other channels"),
+    ("07.3", lambda model: 0.0, "in all layers it gives 0: too small"),
+    ("07.3", zeros_in_parameters, "in all layers it gives 0: too small"),
+    ("07.3", zeros_in_all_tensors, "in all layers"),
+    ("07.3", GIVEN["07.3"], "in its last layer alone it gives 0.8: too large"),
+    ("09.1", 10, "34.87 %"),
+    ("09.1", 50, "Fewer are enough"),
+    ("09.1", 43, "at most 1 % shall be left"),
+    ("09.1", 43.7, "no part of a pass"),
+    ("09.1", "many", "A number of passes"),
     ("11.1", share_of_all_weights, "share of all weights"),
     ("11.1", lambda *given: mask_after_round(*given, magnitude=torch.neg), "larger in magnitude"),
     ("11.1", lambda *given: mask_after_round(*given, magnitude=torch.clone), "most negative"),
@@ -294,16 +303,7 @@ MISUNDERSTOOD = [  # of exercises with a check of their own
     ("10.1", [[2, 2, 2], [0, 5, 0]], "other way round"),
     ("10.1", [[1, 1, 1], [2, 2, 2]], "do not disagree"),
     ("10.1", [[1, 2], [3, 4]], "three weights"),
-    (
-        "10.2",
-        lambda w, lr, strength: (w - lr * strength, w * (1 - lr * strength)),
-        "negative weight",
-    ),
-    (
-        "10.2",
-        lambda w, lr, strength: (w - lr * strength * math.copysign(1, w), w * (1 - 0.04)),
-        "cancels",
-    ),
+    ("10.1", [[0, 5, 0], [2, 2]], "Two lists of three numbers"),
 ]
 
 

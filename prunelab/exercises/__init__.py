@@ -1,10 +1,15 @@
 """Exercises that answer at once: `check("01.2", answer)`. A file a notebook, named as it."""
 
 from prunelab.exercises import (  # noqa: F401 - each adds its exercises on import
+    bn_recalibration,
+    channel_surgery,
     cosine_finetuning,
     global_pruning,
+    gradual_pruning,
     knowledge_distillation,
+    l1_vs_l2,
     pruning_permanence,
+    sparsity_checks,
     start_here,
     weight_rewinding,
 )
