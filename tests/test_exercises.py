@@ -11,8 +11,8 @@ import torch
 from prunelab.data import ROOT
 from prunelab.exercises import EXERCISES, check, hint
 from prunelab.exercises.comparing import problem_of_function, problem_of_value
-from prunelab.exercises.exercise import FIND_THE_BUG, GIVEN, IMPLEMENT, PREDICT, REASON
-from prunelab.exercises.notebooks import practice
+from prunelab.exercises.exercise import FIND_THE_BUG, GIVEN, IMPLEMENT, PREDICT, REASON, source
+from prunelab.exercises.notebooks import practice, write
 
 
 def exact_mask(weights, sparsity):
@@ -221,6 +221,22 @@ def test_the_notebooks_are_those_of_the_exercises():
         assert written == [(c.id, c.source) for c in practice(chapter).cells]
 
 
+def test_writing_leaves_alone_what_is_as_it_should_be(tmp_path):
+    old, *_, changed = write(tmp_path)
+    notebook = nbformat.read(old, as_version=4)
+    notebook.cells[1].execution_count = 7
+    nbformat.write(notebook, old)
+    changed.write_text(changed.read_text().replace("Exercises for", "Nothing for"))
+    write(tmp_path)
+    assert nbformat.read(old, as_version=4).cells[1].execution_count == 7
+    assert "Nothing for" not in changed.read_text()
+
+
+def test_a_chapter_without_exercises_is_an_error():
+    with pytest.raises(ValueError, match="'3' has no exercises"):
+        practice("3")
+
+
 @pytest.mark.parametrize("chapter", chapters())
 def test_a_chapter_has_every_kind(chapter):
     kinds = {one.kind for number, one in EXERCISES.items() if number.startswith(chapter)}
@@ -264,16 +280,56 @@ def test_misunderstanding_is_named(number, answer, told, capsys):
     assert told in output
 
 
-def test_an_answer_that_raises_is_told_so(capsys):
-    check("03.1", lambda now, initial: 1 / 0)
-    assert "ZeroDivisionError" in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (lambda now, initial: 1 / 0, "It raised ZeroDivisionError: division by zero."),
+        (lambda now: now, "It raised TypeError: <lambda>() takes 1 positional argument but 2 were"),
+        (lambda now, initial: print(end=""), "It returned None. Is a `return` missing?"),
+        (lambda now, initial: 7, "It returned 7, which is not of the kind wanted (TypeError:"),
+        ({"bias": 0}, "this is {'bias': 0}. Give `rewound_layer`, uncalled."),
+    ],
+)
+def test_an_answer_that_can_not_be_used_is_told_why(answer, told, capsys):
+    check("03.1", answer)
+    assert told in capsys.readouterr().out
+
+
+def test_an_error_is_no_usual_mistake():
+    def failing(x):
+        raise TypeError("mine")
+
+    mistakes = {"You have not read the task.": lambda x: x.missing()}
+    mistakes["Not that."] = failing
+    assert "mine" in problem_of_function(failing, lambda x: x, [(1.0,)], mistakes, 1e-6)
+
+
+@pytest.mark.parametrize("given", ["return ...", "pass", "..."])
+def test_an_empty_function_is_not_answered_yet(given, capsys):
+    room: dict = {}
+    exec(f"def barrier(errors):\n    {given}", room)
+    check("03.2", room["barrier"])
+    assert "not answered yet" in capsys.readouterr().out
+
+
+def test_a_comment_of_a_solution_stays():
+    def commented():
+        """Nothing."""
+        # What is returned.
+        return 1
+
+    assert source(commented).splitlines()[1].strip() == "# What is returned."
 
 
 def test_a_guess_comes_first_and_is_shown_beside_what_was_measured(capsys):
     check("03.4", 0.9)
     check("03.4", 0.9, ...)
     check("03.4", 0.9, 0.2)
-    without, dots, with_guess = capsys.readouterr().out.splitlines()
+    check("03.4", torch.tensor([0.9]), 0.2)
+    check("03.2", EXERCISES["03.2"].solution, 0.2)
+    without, dots, with_guess, a_tensor, no_guess = capsys.readouterr().out.splitlines()
+    assert "measured was [0.9]" in a_tensor
+    assert no_guess == "03.2: right!"
     assert without == dots
     assert "guess first" in dots
     assert with_guess == "03.4: right! You guessed 0.2, measured was 0.9."
@@ -289,7 +345,11 @@ def test_unknown_number_is_an_error():
     ("answer", "right", "told"),
     [
         (lambda x: 2.0, lambda x: x, "For 1 it gives 2: too large."),
-        (lambda x: x / 0, lambda x: x, "ZeroDivisionError"),
+        (
+            lambda x: x / 0,
+            lambda x: x,
+            "For 1 it raises ZeroDivisionError: float division by zero.",
+        ),
         (lambda x: np.float64(x), lambda x: x, None),
         (lambda x: np.full(2, x), lambda x: torch.full((2,), x), None),
         (lambda x: torch.ones(2, 1), lambda x: torch.ones(2), "of shape (2, 1), and (2,) is"),
@@ -298,9 +358,21 @@ def test_unknown_number_is_an_error():
         (lambda x: torch.tensor([1, 0]), lambda x: torch.tensor([True, False]), None),
         (lambda x: {"a": x}, lambda x: {"a": x}, None),
         (lambda x: "a", lambda x: x, "of type str, and float is wanted"),
-        (lambda x: None, lambda x: x, "of type NoneType"),
         (lambda x: math.nan, lambda x: x, "not right"),
-        (lambda x: torch.zeros(20), lambda x: torch.ones(20), "a tensor of shape (20,): not right"),
+        (
+            lambda x: torch.zeros(20),
+            lambda x: torch.ones(20),
+            "At [0], for 1, it gives 0: too small",
+        ),
+        (lambda x: torch.zeros(2), lambda x: torch.ones(2), "For 1 it gives [0, 0]: not right."),
+        (lambda x: None, lambda x: x, "For 1 it gives None. Is a `return` missing?"),
+        (lambda x: torch.tensor([1, 0]), lambda x: [True, False], None),
+        (lambda x: [1, 0], lambda x: torch.tensor([1, 0]), "of type list, and Tensor is wanted"),
+        (lambda x: (np.ones(2), 1), lambda x: (torch.ones(2), 1), None),
+        (lambda x: torch.tensor(x + 1), lambda x: x, "For 1 it gives 2: too large."),
+        (lambda x: 15_000, lambda x: 2, "For 1 it gives 15000: too large."),
+        (lambda x: 15_000.4, lambda x: 2, "For 1 it gives 15000: too large."),
+        (lambda x: {"a": x}, lambda x: x, "For 1 it gives {'a': 1}: of type dict, and float"),
     ],
 )
 def test_functions_are_compared(answer, right, told):
@@ -313,6 +385,7 @@ def test_functions_are_compared(answer, right, told):
     [
         (0.0034, 900 / 266_200, None),
         (0.34, 900 / 266_200, "in percent"),
+        (619, 6.19, "619 is too large."),
         (0.5, 0.9, "0.5 is too small."),
         ("much", 0.9, "A number is wanted, and this is 'much'."),
         (torch.tensor(0.9), 0.9, None),

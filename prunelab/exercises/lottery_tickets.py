@@ -186,6 +186,9 @@ def count_for_step(history: pd.DataFrame) -> tuple:
         "That is where validation accuracy is highest. In (11.2) the loss decides.": (
             lambda history: read_off(history, "valid", "accuracy", "idxmax")
         ),
+        "That is the lowest loss of *all* rows. Pick the rows of `valid` first.": (
+            lambda history: tuple(history.loc[history["loss"].idxmin(), ["step", "accuracy"]])
+        ),
         "That is where the loss is highest.": lambda history: read_off(history, best="idxmax"),
         "That is the end of the training. The loss was lower before.": (
             lambda history: read_off(history[history["step"] == history["step"].max()])

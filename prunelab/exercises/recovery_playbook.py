@@ -169,7 +169,7 @@ def ends_of(mean: float, variance: float, t: float = 2.776) -> tuple[float, floa
     return mean - half_width, mean + half_width
 
 
-def paired_ends(a: list, b: list, t: float = 2.776, each: int = 1) -> tuple[float, float]:
+def paired_ends(a: list, b: list, t: float = 2.776, each: float = 1) -> tuple[float, float]:
     gains = [x - y for x, y in zip(a, b, strict=True)]
     return ends_of(statistics.mean(gains), each * statistics.variance(gains), t)
 
@@ -208,14 +208,20 @@ def paired_ends(a: list, b: list, t: float = 2.776, each: int = 1) -> tuple[floa
         "Paired now, but for five values Student's t is 2.776, as before.": (
             lambda a, b: paired_ends(a, b, t=1.96)
         ),
+        "Paired now, but that is how far *one* network may lie; the mean of five is surer.": (
+            lambda a, b: paired_ends(a, b, each=5)
+        ),
+        "Paired now, but the variance is divided by n; `statistics.variance` divides by n − 1.": (
+            lambda a, b: paired_ends(a, b, each=0.8)
+        ),
         "The differences are b − a; take a − b.": lambda a, b: paired_ends(b, a),
     },
     tolerance=1e-3,
 )
 def interval_of_gain(a, b):
     """Two ways back were tried on the same five networks: `a` and `b` are lists of test accuracies,
-    in the same order. This function returns the ends of the 95 % interval of a − b. Though one way
-    is ahead in *each* network, the interval includes zero. What is wrong? Repair it.
+    in the same order. This function is to return the ends of the 95 % interval of a − b. But even
+    where one way is ahead in *each* network, the interval may include zero. Repair it.
     """
     gains = [x - y for x, y in zip(a, b, strict=True)]
     half_width = 2.776 * math.sqrt(statistics.variance(gains) / 5)

@@ -226,9 +226,10 @@ def pruned_until(weights, pixels, macs, rank=torch.abs) -> int:
     },
 )
 def weights_that_go(weights, pixels, macs):
-    """All weights of a network in one row: `weights` holds their values, and `pixels` how many
-    pixels the map of each one's layer has, so its MACs. Prune the smallest magnitudes, one after
-    the other, until at most `macs` MACs are left. Return how many weights have to go.
+    """All weights of a network stand in one row: `weights` holds their values, and `pixels` the
+    number of pixels for which each is used, so what it costs in MACs. Prune the smallest
+    magnitudes, one after the other, until at most `macs` MACs are left. Return how many weights
+    have to go.
     """
     pixels = pixels[weights.abs().argsort()]
     left = pixels.flip(0).cumsum(0).flip(0)  # before each of them goes

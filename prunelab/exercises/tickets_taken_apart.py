@@ -160,8 +160,8 @@ def old_signs_new_sizes(initial, fresh, mask):
 )
 def random_mask(mask, generator):
     """The control of a ticket is a random mask: as many weights, at random places, so that nothing
-    is left of which places training chose. With this function the control is nearly as good as the
-    ticket. Repair it.
+    is left of what training chose. This function keeps as many weights as it should, and still
+    something of the choice. Repair it.
     """
     order = torch.randperm(mask.numel(), generator=generator)
     return mask.flatten()[order].view_as(mask)
