@@ -82,43 +82,10 @@ def revived(weight, mask, rate):
     return mask_by_threshold(weight, mask, rate) | (~mask & (weight.abs() > 0.5))
 
 
-def early_stop(history, split="valid", column="loss", best="idxmin"):
-    rows, test = (history[history["split"] == name].set_index("step") for name in (split, "test"))
-    step = getattr(rows[column], best)()
-    return step, test.loc[step, "accuracy"]
-
-
-def last_of_equals(history):
-    return early_stop(history[::-1])
-
-
-def first_rise(history):
-    valid = history[history["split"] == "valid"]
-    falling = valid["step"][valid["loss"].diff().gt(0).cumsum() == 0]
-    return early_stop(history[history["step"].isin(falling)])
-
-
-def position_as_label(history):
-    at = history["loss"].where(history["split"] == "valid").argmin()
-    return history.loc[at, "step"], history.loc[at + 1, "accuracy"]
-
-
-def own_magnitudes(initial, trained, mask, fresh):
-    return fresh * exact_mask(fresh, 1 - mask.double().mean().item())
-
-
-def same_sign(initial, trained, count, score=None):
-    score = initial.sign() * trained if score is None else score
-    mask = torch.zeros(score.numel(), dtype=torch.bool)
-    mask[score.flatten().argsort(descending=True, stable=True)[:count]] = True
-    return mask.view_as(score)
-
-
-def kept_by(score):
-    """An answer to 14.1 that keeps the highest of another score."""
-    return lambda initial, trained, count: same_sign(
-        initial, trained, count, score(initial, trained)
-    )
+def shuffled(mask, generator):
+    """Each row by itself."""
+    orders = [torch.randperm(mask.shape[1], generator=generator) for _ in mask]
+    return torch.stack([row[order] for row, order in zip(mask, orders, strict=True)])
 
 
 MISUNDERSTOOD = [  # of exercises with a check of their own
@@ -171,7 +138,25 @@ MISUNDERSTOOD = [  # of exercises with a check of their own
     ("11.1", pruned_weights_ranked, "no longer there"),
     ("11.1", lambda weight, mask, rate: mask_after_round(weight, mask, 1 - rate), "that goes"),
     ("11.1", lambda weight, *rest: weight * mask_after_round(weight, *rest), "True and False"),
-    ("11.1", lambda weight, mask, rate: mask_after_round(weight, mask, 5 / 29), "5 go"),
+    ("11.1", lambda weight, mask, rate: mask_after_round(weight, mask, 7 / 29), "7 go"),
+    ("11.1", lambda weight, mask, rate: mask_after_round(weight, mask, 5 / 29), "cut off"),
+    ("11.1", lambda weight, mask, rate: mask.flatten(), "a mask (6, 8)"),
+    (
+        "14.3",
+        lambda mask, generator: mask[:, torch.randperm(40, generator=generator)],
+        "Some units",
+    ),
+    ("14.3", lambda mask, generator: shuffled(mask.T, generator).T, "Half of the inputs"),
+    ("14.3", lambda mask, generator: shuffled(mask, generator), "Some units"),
+    ("14.3", lambda mask, generator: torch.rand(30, 40, generator=generator) < 0.1, "keeps 120"),
+    (
+        "14.3",
+        lambda mask, generator: mask.flatten()[torch.randperm(1200)].view(30, 40),
+        "Draw from",
+    ),
+    ("14.3", lambda mask, generator: mask.flip(0, 1), "does not depend on"),
+    ("14.3", lambda mask, generator: mask.flatten(), "(30, 40) yours has (1200,)"),
+    ("14.3", lambda mask, generator: mask * 0.5, "True and False"),
     ("10.1", [[2, 2, 2], [0, 5, 0]], "other way round"),
     ("10.1", [[1, 1, 1], [2, 2, 2]], "do not disagree"),
     ("10.1", [[1, 2], [3, 4]], "three weights"),

@@ -58,7 +58,7 @@ def problem_at_a_place(case: tuple, got: Tensor, right: Tensor) -> str:
     if got.numel() <= SHORT:
         return f"For {listed(case)} it gives {shown(got)}: not right."
     off = (got.double() - right.double()).abs()
-    place = tuple(index.item() for index in torch.unravel_index(off.argmax(), off.shape))
+    place = tuple(int(index) for index in torch.unravel_index(off.argmax(), off.shape))
     there = [
         one[place] if isinstance(one, Tensor) and one.shape == right.shape else one for one in case
     ]

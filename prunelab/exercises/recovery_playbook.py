@@ -190,7 +190,7 @@ def paired_ends(a: list, b: list, t: float = 2.776, each: float = 1) -> tuple[fl
     ),
     cases=five_networks,
     mistakes={
-        "The difference is unsure there because *networks* differ, and both ways share networks.": (
+        "In the first case `a` is ahead in each of five networks, yet zero is inside.": (
             lambda a, b: ends_of(
                 statistics.mean(a) - statistics.mean(b),
                 statistics.variance(a) + statistics.variance(b),

@@ -112,7 +112,7 @@ def masked_along(layer: nn.Module, ratio: float, n: int, dim: int) -> torch.Tens
     ),
     cases=convolutions,
     mistakes={
-        "Every filter has lost a part, and none is gone. What is gone is what the layer *reads*.": (
+        "Every filter has lost a part, and none is gone.": (
             lambda layer, ratio: masked_along(layer, ratio, n=1, dim=1)
         ),
         "Whole filters go now, but others: those of the smallest L2 norm. Take L1, as before.": (
