@@ -8,9 +8,13 @@ from prunelab.exercises import (  # noqa: F401 - each adds its exercises on impo
     gradual_pruning,
     knowledge_distillation,
     l1_vs_l2,
+    lottery_tickets,
     pruning_permanence,
+    recovery_playbook,
     sparsity_checks,
     start_here,
+    structured_vs_unstructured,
+    tickets_taken_apart,
     weight_rewinding,
 )
 from prunelab.exercises.exercise import EXERCISES, check, hint

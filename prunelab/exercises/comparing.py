@@ -39,9 +39,31 @@ def problem_of_function(
     wrong = next((pair for pair in pairs if not same(*pair[1:], tolerance)), None)
     if wrong is None:
         return None
-    said = next((text for text, other in mistakes.items() if agrees(other)), None)
     case, got, right = wrong
-    return said or f"For {listed(case)} it gives {shown(got)}: {difference(got, right)}."
+    if not all(isinstance(result, Exception) for result in given):
+        for text, other in mistakes.items():
+            if agrees(other):
+                return text
+    if isinstance(got, Exception):
+        return f"For {listed(case)} it raises {shown(got)}."
+    if got is None:
+        return f"For {listed(case)} it gives None. Is a `return` missing?"
+    if isinstance(got, Tensor) and isinstance(right, Tensor) and got.shape == right.shape:
+        return problem_at_a_place(case, got, right)
+    return f"For {listed(case)} it gives {shown(got)}: {difference(got, right)}."
+
+
+def problem_at_a_place(case: tuple, got: Tensor, right: Tensor) -> str:
+    """What is wrong with a tensor where it is most so, and what stands there in the arguments."""
+    if got.numel() <= SHORT:
+        return f"For {listed(case)} it gives {shown(got)}: not right."
+    off = (got.double() - right.double()).abs()
+    place = tuple(int(index) for index in torch.unravel_index(off.argmax(), off.shape))
+    there = [
+        one[place] if isinstance(one, Tensor) and one.shape == right.shape else one for one in case
+    ]
+    how = difference(got[place].item(), right[place].item())
+    return f"At {list(place)}, for {listed(there)}, it gives {shown(got[place])}: {how}."
 
 
 def problem_of_value(answer, right, mistakes: Mapping[str, object], tolerance: float) -> str | None:
@@ -61,7 +83,7 @@ def problem_of_value(answer, right, mistakes: Mapping[str, object], tolerance: f
             return text
     if isinstance(right, Real) and not isinstance(answer, Real | Tensor):
         return f"A number is wanted, and this is {shown(answer)}."
-    if isinstance(right, Real) and same(answer, 100 * right, tolerance):
+    if isinstance(right, Real) and 0 < right < 1 and same(answer, 100 * right, tolerance):
         return "That is in percent; a share between 0 and 1 is wanted."
     return f"{shown(answer)} is {difference(answer, right)}. The hints say where to look."
 
@@ -84,8 +106,11 @@ def plain(value):
 def same(one, other, tolerance: float) -> bool:
     """Whether two results are the same: numbers and tensors within a relative tolerance.
 
-    A mask may be of True and False or of 1 and 0, a list may be a tuple.
+    A mask may be of True and False or of 1 and 0; for a list, a tuple or a tensor will do.
     """
+    one, other = plain(one), plain(other)
+    if isinstance(one, Tensor) and isinstance(other, list | tuple):
+        one = one.tolist()
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         if one.shape != other.shape:
             return False
@@ -109,17 +134,18 @@ def same(one, other, tolerance: float) -> bool:
 
 def difference(got, right) -> str:
     """In words how a result differs from the right one, without telling it."""
-    if isinstance(got, Exception):
-        return "that is an error"
+    if isinstance(got, Tensor) and got.numel() == 1 and isinstance(right, Real):
+        got = got.item()
     if isinstance(got, Real) and isinstance(right, Real):
         if isinstance(right, bool) or math.isnan(got):
             return "not right"
         return "too large" if got > right else "too small"
     if isinstance(got, Tensor) and isinstance(right, Tensor) and got.shape != right.shape:
         return f"of shape {tuple(got.shape)}, and {tuple(right.shape)} is wanted"
-    if isinstance(got, list | tuple) and isinstance(right, list | tuple) and len(got) != len(right):
-        return f"{len(got)} values, and {len(right)} are wanted"
-    if type(got) is not type(right) and not isinstance(got, list | tuple):
+    if isinstance(got, list | tuple) and isinstance(right, list | tuple):
+        lengths = f"{len(got)} values, and {len(right)} are wanted"
+        return "not right" if len(got) == len(right) else lengths
+    if type(got) is not type(right):
         return f"of type {type(got).__name__}, and {type(right).__name__} is wanted"
     return "not right"
 
@@ -139,7 +165,12 @@ def shown(value) -> str:
     if isinstance(value, bool | int | str) or value is None:
         return repr(value)
     if isinstance(value, Real):
-        return f"{value:.4g}"
+        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
     if isinstance(value, list | tuple) and len(value) <= SHORT:
         return f"[{listed(value)}]"
-    return f"a {type(value).__name__}"
+    if isinstance(value, Mapping) and len(value) <= SHORT:
+        return "{" + ", ".join(f"{shown(k)}: {shown(v)}" for k, v in value.items()) + "}"
+    of_shape = (
+        f" of shape {value.shape}" if isinstance(getattr(value, "shape", None), tuple) else ""
+    )
+    return f"a {type(value).__name__}{of_shape}"

@@ -13,7 +13,7 @@ from functools import cached_property
 
 from IPython.display import Markdown
 
-from prunelab.exercises.comparing import problem_of_function, problem_of_value
+from prunelab.exercises.comparing import problem_of_function, problem_of_value, shown
 
 IMPLEMENT = "write it from the equation"
 FIND_THE_BUG = "find the bug"
@@ -60,14 +60,21 @@ class Exercise:
     def problem(self, answer) -> str | None:
         """What is wrong with an answer, or None."""
         own = CHECKS.get(self.number, self.usual_problem)
-        return own(answer)
+        if self.wants_value:
+            return own(answer)
+        if not callable(answer):
+            name = self.solution.__name__
+            return f"A function is wanted, and this is {shown(answer)}. Give `{name}`, uncalled."
+        answer = Watched(answer)
+        try:
+            return own(answer)
+        except Exception as error:
+            return answer.blame(error)
 
     def usual_problem(self, answer) -> str | None:
         """The same of an answer that is a function, tried on all cases, or a value."""
         if self.wants_value:
             return problem_of_value(answer, self.right, self.mistakes, self.tolerance)
-        if not callable(answer):
-            return f"A function is wanted, and this is of type {type(answer).__name__}."
         return problem_of_function(
             answer, self.solution, self.cases(), self.mistakes, self.tolerance
         )
@@ -98,6 +105,32 @@ class Exercise:
         unit = f"  # {self.unit}" if self.unit else ""
         guess = f"guess = ...{unit}\n" if self.kind == PREDICT else ""
         return f"{guess}answer = ..." + ("" if guess else unit)
+
+
+class Watched:
+    """A student's function that remembers its last call, to tell its errors from a check's own."""
+
+    def __init__(self, function: Callable):
+        self.function = function
+        self.returned = None
+        self.error: Exception | None = None
+
+    def __call__(self, *arguments, **named):
+        try:
+            self.returned = self.function(*arguments, **named)
+        except Exception as error:
+            self.error = error
+            raise
+        return self.returned
+
+    def blame(self, error: Exception) -> str:
+        """What to say of an error that ended a check."""
+        what = f"{type(error).__name__}: {error}"
+        if error is self.error:
+            return f"It raised {what}."
+        if self.returned is None:
+            return "It returned None. Is a `return` missing?"
+        return f"It returned {shown(self.returned)}, which is not of the kind wanted ({what})."
 
 
 EXERCISES: dict[str, Exercise] = {}
@@ -180,13 +213,13 @@ def check(number: str, answer, guess=None) -> None:
     try:
         problem = asked.problem(answer)
     except Exception as error:
-        problem = f"your answer raised {type(error).__name__}: {error}"
+        problem = f"{shown(answer)} can't be compared ({type(error).__name__}: {error})."
     if problem is not None:
         print(f"{number}: not yet. {problem}")
-    elif guess is None:
+    elif asked.kind != PREDICT:
         print(f"{number}: right!")
     else:
-        print(f"{number}: right! You guessed {guess}, measured was {answer:.4g}.")
+        print(f"{number}: right! You guessed {guess}, measured was {shown(answer)}.")
 
 
 def hint(number: str) -> Markdown:
@@ -212,15 +245,16 @@ def source(function: Callable, called: str | None = None, empty: bool = False) -
     Args:
         function: whose.
         called: another name for it.
-        empty: `...` in the place of what it does.
+        empty: `return ...` in the place of what it does.
     """
     text = textwrap.dedent(inspect.getsource(function))
     (tree,) = ast.parse(text).body
     assert isinstance(tree, ast.FunctionDef)
     lines = text.splitlines()
-    after_docstring = tree.body[1] if ast.get_docstring(tree) is not None else tree.body[0]
-    head = lines[tree.lineno - 1 : tree.body[0].lineno - 1]
-    body = ["    ..."] if empty else lines[after_docstring.lineno - 1 :]
+    first = tree.body[0]
+    head = lines[tree.lineno - 1 : first.lineno - 1]
+    after_docstring = first.lineno - 1 if ast.get_docstring(tree) is None else first.end_lineno
+    body = ["    return ..."] if empty else lines[after_docstring:]
     code = "\n".join([*head, *body])
     return code.replace(f"def {tree.name}(", f"def {called or tree.name}(", 1)
 
@@ -233,6 +267,16 @@ def _find(number: str) -> Exercise:
 
 
 def _is_empty(answer) -> bool:
-    """A function whose body is `...`."""
-    code, empty = getattr(answer, "__code__", None), (lambda: None).__code__
-    return code is not None and (code.co_code, code.co_consts) == (empty.co_code, empty.co_consts)
+    """A function as it is given, that returns `...`, or one that does nothing at all."""
+
+    def given():
+        return ...
+
+    def nothing():
+        pass
+
+    code = getattr(answer, "__code__", None)
+    return code is not None and any(
+        (code.co_code, code.co_consts) == (empty.__code__.co_code, empty.__code__.co_consts)
+        for empty in (given, nothing)
+    )

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -41,7 +42,10 @@ def practice(chapter: str, key: bool = False) -> NotebookNode:
         chapter: its number, such as "03".
         key: with the solutions in the place of what the student is given.
     """
-    several = [EXERCISES[number] for number in sorted(EXERCISES) if number.startswith(chapter)]
+    several = [EXERCISES[number] for number in sorted(EXERCISES) if chapter_of(number) == chapter]
+    if not several:
+        known = ", ".join(sorted({chapter_of(number) for number in EXERCISES}))
+        raise ValueError(f"chapter={chapter!r} has no exercises; there are {known}")
     cells = [
         new_markdown_cell(_header(chapter, several), id="header"),
         new_code_cell(_imports(several), id="imports"),
@@ -59,16 +63,28 @@ def practice(chapter: str, key: bool = False) -> NotebookNode:
 def write(folder: Path, key: bool = False) -> list[Path]:
     """Write the practice notebooks of all chapters, and return their paths.
 
+    One whose cells are as they should be is left alone, with its outputs.
+
     Args:
         folder: where to write.
         key: as in `practice`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for chapter in sorted({number.split(".")[0] for number in EXERCISES}):
+    for chapter in sorted({chapter_of(number) for number in EXERCISES}):
         paths.append(folder / f"{chapter}_exercises.ipynb")
-        nbformat.write(practice(chapter, key), paths[-1])
+        made = practice(chapter, key)
+        if not paths[-1].exists() or cells_of(nbformat.read(paths[-1], 4)) != cells_of(made):
+            nbformat.write(made, paths[-1])
     return paths
+
+
+def chapter_of(number: str) -> str:
+    return number.split(".")[0]
+
+
+def cells_of(notebook: NotebookNode) -> list[tuple[str, str]]:
+    return [(cell.get("id", ""), cell.source) for cell in notebook.cells]
 
 
 def dots(level: int) -> str:
@@ -111,9 +127,14 @@ def _imports(several: list[Exercise]) -> str:
         node.id for part in code for node in ast.walk(ast.parse(part)) if isinstance(node, ast.Name)
     }
     lines = [*_imported(module, used), "from prunelab.exercises import check, hint"]
-    others = sorted(line for line in lines if "prunelab" not in line)
-    own = sorted(line for line in lines if "prunelab" in line)
-    return "\n".join([*others, *([""] if others else []), *own])
+    lines.sort(key=lambda line: (line.startswith("from"), line))
+    roots = [line.split()[1].split(".")[0] for line in lines]
+    ranks = [1 + (root == "prunelab") - (root in sys.stdlib_module_names) for root in roots]
+    sections = [
+        "\n".join(line for line, its in zip(lines, ranks, strict=True) if its == rank)
+        for rank in range(3)
+    ]
+    return "\n\n".join(section for section in sections if section)
 
 
 def _imported(module: ModuleType, used: set[str]) -> list[str]:

@@ -212,11 +212,11 @@ def sparse_rows() -> list[tuple]:
     return cases
 
 
-def rows_with(input_of: Callable, more: int = 0) -> Callable:
-    """An answer to 07.5 that takes other inputs, or more of them."""
+def rows_with(input_of: Callable) -> Callable:
+    """An answer to 07.5 that takes other inputs."""
 
     def answer(starts, columns, values, bias, x):
-        ranges = [range(a, b + more) for a, b in pairwise(starts)]
+        ranges = [range(a, b) for a, b in pairwise(starts)]
         sums = [sum(values[k] * x[input_of(k, r, columns)] for k in r) for r in ranges]
         return [b + total for b, total in zip(bias, sums, strict=True)]
 
@@ -243,9 +243,6 @@ def rows_with(input_of: Callable, more: int = 0) -> Callable:
         ),
         "`k` is a place in `values`, not the number of an input. That stands in `columns`.": (
             rows_with(lambda k, row, columns: k)
-        ),
-        "A row ends *before* the next one begins: one weight too many.": (
-            rows_with(lambda k, row, columns: columns[k], more=1)
         ),
         "The bias is missing.": lambda starts, columns, values, bias, x: rows_with(
             lambda k, row, columns: columns[k]
