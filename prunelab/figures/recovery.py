@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, SymLogNorm
+from matplotlib.colors import LinearSegmentedColormap, SymLogNorm, to_rgba
 from matplotlib.patches import FancyBboxPatch
 
 from prunelab.figures.style import (
@@ -167,7 +167,8 @@ def _panel(ax: Axes, behind: pd.DataFrame, columns: pd.DataFrame, order: pd.Inde
     grid = np.full((len(order), len(columns)), np.nan)
     rows = order.get_indexer(cells["method"])
     grid[rows, cells["column"]] = -cells["mean"]
-    shades = LinearSegmentedColormap.from_list("behind", [theme().paper, COLORS[1]])
+    strongest = to_rgba(COLORS[1], 0.65)  # numbers are read on it, in a dark notebook too
+    shades = LinearSegmentedColormap.from_list("behind", [theme().paper, strongest])
     norm = SymLogNorm(linthresh=0.2, vmin=0, vmax=20)
     ax.imshow(grid.clip(0), cmap=shades, norm=norm, aspect="auto")
     drawn = zip(cells["column"], rows, cells["mean"], cells["as_good"], strict=True)
