@@ -19,7 +19,7 @@ RUN_TIME = re.compile(r"(?<=\*\*Run time:\*\* )about \d+ s")
 
 
 def execute(path: Path) -> float:
-    """Run one notebook in a fresh kernel, write it back, and return the seconds it took."""
+    """Run one notebook in a fresh kernel, write it back, return the seconds it took."""
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook,

@@ -229,8 +229,8 @@ def test_mask_times_weight_writes_every_number_and_grays_what_is_pruned(name):
     with figures.use_theme(name):
         picture = figures.mask_times_weight(torch.tensor(weights), torch.tensor(mask))
     colors = style.THEMES[name]
-    numbers = ["-2.00", "0.50", "1.25", "0.00", "-0.25", "1.00"]
-    multiplied = ["-2.00", "0", "1.25", "0", "0", "1.00"]
+    numbers = ["−2.00", "0.50", "1.25", "0.00", "−0.25", "1.00"]
+    multiplied = ["−2.00", "0", "1.25", "0", "0", "1.00"]
     expected = [[*numbers, "×"], [*"101001", "="], [*multiplied, ""]]
     for ax, said in zip(picture.figure.axes, expected, strict=True):
         assert texts(ax.texts) == said
@@ -449,7 +449,7 @@ def test_differences():
     assert (ink.get_xdata(), ink.get_color()) == ([0, 0], INK)
     key = named(ax.lines)
     assert list(key) == ["ours", "paper"]
-    check_legend(ax.get_legend(), key)
+    check_legend(*picture.figure.legends, key)
     for y, (_, source, mean, low, high) in enumerate(rows):
         bar, dot = lines[2 * y : 2 * y + 2]
         assert bar.get_xydata().tolist() == [[low, y], [high, y]]
@@ -457,7 +457,7 @@ def test_differences():
         assert line_color(bar) == line_color(dot) == line_color(key[source])
         assert dot.get_marker() == key[source].get_marker()
         end = low if high < 0 else high
-        assert words(ax)[f"{mean:+.2f}"][::2] == (end, line_color(dot))
+        assert words(ax)[style.minus(f"{mean:+.2f}")][::2] == (end, line_color(dot))
     check_axes(ax, ynames=["net", "net", "big net"], yinverted=True, xlabel="points")
     assert "net +1.00 [-0.50, +2.25]; net -2.00 [-3.00, -0.75]; big net +0.50" in picture.caption
 
@@ -483,12 +483,12 @@ def test_effects_map_writes_bold_what_leaves_out_zero():
     seen = {text.get_text(): text for text in ax.texts}
     assert {name: text.get_weight() for name, text in seen.items()} == {
         "+0.30": "bold",
-        "-0.20": "bold",
+        "−0.20": "bold",
         "+0.10": "normal",
-        "-0.40": "normal",
+        "−0.40": "normal",
     }
     for a, T, mean, *_ in rows:
-        x, y = seen[f"{mean:+.2f}"].get_position()
+        x, y = seen[style.minus(f"{mean:+.2f}")].get_position()
         assert (texts(ax.get_yticklabels())[int(y)], texts(ax.get_xticklabels())[int(x)]) == (
             f"{a:g}",
             f"{T:g}",
@@ -847,7 +847,9 @@ def test_every_run_is_a_dot(number):
             assert dots.get_xydata().tolist() == [[value, y] for value in values]
             said = np.mean(values) if number == "mean" else np.std(values, ddof=1)
             assert f"{setting}, {method} {said:.2f}" in picture.caption
-            assert f"{said:.2f}" in {t.get_text() for t in ax.texts if t.get_position()[1] == y}
+            assert style.minus(f"{said:.2f}") in {
+                t.get_text() for t in ax.texts if t.get_position()[1] == y
+            }
         check_axes(ax, title=setting, xlabel="value")
     assert texts(picture.figure.axes[0].get_yticklabels()) == ["a", "b"]
     with pytest.raises(ValueError, match="number='max' is unknown; choose mean or std"):

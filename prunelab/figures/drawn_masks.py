@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 from torch import Tensor, nn
 
-from prunelab.figures.style import COLORS, Picture, canvas, headline, theme
+from prunelab.figures.style import COLORS, Picture, canvas, headline, minus, theme
 from prunelab.masks import effective_weight, get_masks
 
 
@@ -50,7 +50,7 @@ def _cells(ax: Axes, values, colors, words, title: str) -> None:
     for (row, column), word in np.ndenumerate(words):
         is_dark = np.ma.filled(values, 0)[row, column] > 0.55 * largest
         ink = "#ffffff" if is_dark else theme().ink
-        ax.text(column + 0.5, row + 0.52, word, color=ink, size=7, ha="center", va="center")
+        ax.text(column + 0.5, row + 0.52, minus(word), color=ink, size=7, ha="center", va="center")
     ax.invert_yaxis()
     ax.set(xticks=[], yticks=[], title=title)
     ax.spines[:].set_visible(False)

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from prunelab.figures.style import COLORS, Picture, canvas, theme
+from prunelab.figures.style import COLORS, Picture, canvas, minus, theme
 
 CHANGED, BORN = COLORS[0], COLORS[1]
 CELL = 0.37
@@ -67,7 +67,7 @@ def _written(value: float) -> str:
     if value in (0, 1):
         return "−0" if np.signbit(value) else f"{value:.0f}"
     words = f"{value:.2f}"
-    return (words if float(words) else f"{value:.1g}").replace("-", "−")
+    return minus(words if float(words) else f"{value:.1g}")
 
 
 def _said(name: str, old: np.ndarray, new: np.ndarray) -> str:

@@ -13,6 +13,7 @@ from prunelab.figures.style import (
     canvas,
     fix_ticks,
     headline,
+    minus,
     reference_line,
     theme,
 )
@@ -197,7 +198,7 @@ def every_run(
                 look["markerfacecolor"] = "none"  # so that dots show through each other
                 ax.plot(dots, [y] * len(dots), marker=MARKERS[y % len(MARKERS)], **look)
                 words = f"{dots.agg(number):.2f}".replace("-0.00", "0.00")
-                _write_at_the_right(ax, y, words)
+                _write_at_the_right(ax, y, minus(words))
                 seen.append(f"{setting}, {row} {words}")
             _write_at_the_right(ax, -0.75, {"mean": "mean", "std": "sd"}[number])
             ax.set(title=setting, xlabel=xlabel or value)

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from prunelab.figures.style import COLORS, Picture, canvas, theme
+from prunelab.figures.style import COLORS, Picture, canvas, minus, theme
 
 CELL = 0.52
 """The width in inches of a cell with one product in it."""
@@ -44,7 +44,7 @@ def _products(ax: Axes, weights: np.ndarray, columns: list[np.ndarray], title: s
             value = weights[y, column]
             ground = (COLORS[0], 0.25) if value else theme().faint
             ax.add_patch(Rectangle((x, y), 1, 1, fc=ground, ec=theme().paper, lw=1.5))
-            number = f"{value:.1f}".replace("-", "−") if value else "0"
+            number = minus(f"{value:.1f}") if value else "0"
             words = f"{number}$\\,x_{{{column}}}$"
             ax.text(x + 0.5, y + 0.52, words, color=theme().ink, size=8, ha="center", va="center")
     ax.set(xlim=(0, max(1, *map(len, columns))), ylim=(len(weights), 0), xticks=[])

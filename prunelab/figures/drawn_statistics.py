@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from prunelab.figures.style import COLORS, Picture, canvas
+from prunelab.figures.style import COLORS, Picture, canvas, minus
 
 BEFORE, STALE, FRESH = COLORS[:3]
 
@@ -68,4 +68,4 @@ def _outlines(ax: Axes, groups: dict[str, tuple[np.ndarray, str]]) -> None:
 
 def _plain(number: float) -> str:
     """One decimal, with a true minus, and none before a zero."""
-    return f"{round(float(number), 1) + 0:.1f}".replace("-", "−")
+    return minus(f"{round(float(number), 1) + 0:.1f}")

@@ -18,6 +18,7 @@ from prunelab.figures.style import (
     headline,
     interval_line,
     legend,
+    minus,
     reference_line,
     theme,
     write_at,
@@ -134,7 +135,8 @@ def differences(table: pd.DataFrame, title: str, xlabel: str, no_effect: float =
     """
     sign = "z" if no_effect else "+z"  # z: no minus before a zero
     sources = list(table["source"].unique()) if "source" in table else [""]
-    with canvas(height=0.9 + 0.27 * len(table)) as (figure, ((ax,),)):
+    height = 0.9 + 0.27 * len(table) + 0.25 * (len(sources) > 1)
+    with canvas(height=height) as (figure, ((ax,),)):
         ax.axvline(no_effect, color=theme().ink, linewidth=0.8)
         for y, row in enumerate(table.itertuples()):
             i = sources.index(getattr(row, "source", ""))
@@ -142,10 +144,10 @@ def differences(table: pd.DataFrame, title: str, xlabel: str, no_effect: float =
             ax.plot(row.mean, y, color=COLORS[i], marker=MARKERS[i], markersize=5)
             left = row.high < no_effect  # so that the number is not on the line of no effect
             beside = row.low if left else row.high
-            write_at(ax, beside, y + 0.25, f"{row.mean:{sign}.2f}", COLORS[i], left)
+            write_at(ax, beside, y + 0.25, minus(f"{row.mean:{sign}.2f}"), COLORS[i], left)
         ax.set_yticks(range(len(table)), table["setting"])
         ax.set_ylim(len(table) - 0.5, -0.5)
-        ax.margins(x=0.12)
+        ax.margins(x=0.15)  # room for the numbers
         if no_effect:
             ax.set_xscale("log")
             ticks = [t for t in RATIOS if table["low"].min() <= t <= table["high"].max()]
@@ -153,9 +155,7 @@ def differences(table: pd.DataFrame, title: str, xlabel: str, no_effect: float =
         ax.grid(visible=False, axis="y")
         ax.set(xlabel=xlabel, title=title)
         if len(sources) > 1:
-            for i, source in enumerate(sources):
-                ax.plot([], [], color=COLORS[i], marker=MARKERS[i], label=source)
-            legend(ax)
+            _name_all_lines(ax, sources, below=True)
         seen = "; ".join(
             f"{row.setting} {row.mean:{sign}.2f} [{row.low:{sign}.2f}, {row.high:{sign}.2f}]"
             for row in table.itertuples()
@@ -183,7 +183,8 @@ def effects_map(table: pd.DataFrame, row: str, column: str, title: str) -> Pictu
         ax.pcolormesh(means, cmap=shades, vmin=-2 * largest, vmax=2 * largest)
         for (y, x), value in np.ndenumerate(means.to_numpy()):
             weight = "bold" if clear[y, x] else "normal"
-            ax.text(x + 0.5, y + 0.5, f"{value:+.2f}", ha="center", va="center", weight=weight)
+            words = minus(f"{value:+.2f}")
+            ax.text(x + 0.5, y + 0.5, words, ha="center", va="center", weight=weight)
         ax.set_xticks(np.arange(columns) + 0.5, [f"{value:g}" for value in means.columns])
         ax.set_yticks(np.arange(rows) + 0.5, [f"{value:g}" for value in means.index])
         ax.set(xlabel=column, ylabel=row, title=title)

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, SymLogNorm
+from matplotlib.colors import LinearSegmentedColormap, SymLogNorm, to_rgba
 from matplotlib.patches import FancyBboxPatch
 
 from prunelab.figures.style import (
@@ -15,6 +15,7 @@ from prunelab.figures.style import (
     canvas,
     fix_ticks,
     headline,
+    minus,
     theme,
     write_at,
 )
@@ -24,7 +25,7 @@ SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 def ways_back(behind: pd.DataFrame, title: str = "") -> Picture:
-    """How far each way back is behind the best of its column: a heat map, a panel a budget.
+    """How far each way back is behind the best of its column: heat maps, one a budget.
 
     A number is bold where no interval reaches further than the smallest effect that matters
     below the best. Ways stand in the order of their mean distance.
@@ -36,13 +37,13 @@ def ways_back(behind: pd.DataFrame, title: str = "") -> Picture:
     budgets = sorted(behind["budget"].unique())
     columns = behind[COLUMN].drop_duplicates().reset_index(drop=True)
     order = behind.groupby("method")["mean"].mean().sort_values(ascending=False).index
-    width = 2.2 + 0.62 * len(columns) * len(budgets)
-    size = {"width": width, "height": 1.6 + 0.26 * len(order)}
-    with canvas(columns=len(budgets), sharey=True, **size) as (figure, (panels,)):
-        for ax, budget in zip(panels, budgets, strict=True):
+    height = 0.9 + len(budgets) * (0.35 + 0.22 * len(order))
+    size = {"width": 1.7 + 0.6 * len(columns), "height": height, "sharex": True}
+    with canvas(rows=len(budgets), **size) as (figure, axes):
+        for ax, budget in zip(axes.flat, budgets, strict=True):
             _panel(ax, behind[behind["budget"] == budget], columns, order)
             ax.set_title(f"{budget:.0%} of the dense training's steps")
-        panels[0].set_yticks(range(len(order)), order)
+            ax.set_yticks(range(len(order)), order)
         if title:
             headline(figure, title)
         winners = behind[behind["method"] == behind["best"]].groupby("method").size()
@@ -127,7 +128,9 @@ def front(table: pd.DataFrame, price: str, title: str = "") -> Picture:
         title: words above.
     """
     networks, kinds = list(table["network"].unique()), list(table["pruned"].unique())
-    with canvas(columns=len(networks), height=3.4, sharey=True) as (figure, (panels,)):
+    wide = [5 + (table["network"] == network).sum() for network in networks]
+    size = {"height": 3.4, "sharey": True, "width_ratios": wide}
+    with canvas(columns=len(networks), **size) as (figure, (panels,)):
         for ax, network in zip(panels, networks, strict=True):
             ax.axhline(0, color=theme().ink, linewidth=0.8, linestyle="--")
             for i, kind in enumerate(kinds):
@@ -136,16 +139,16 @@ def front(table: pd.DataFrame, price: str, title: str = "") -> Picture:
                 ax.plot(rows[price], rows["mean"], label=kind, **look)
                 ax.vlines(rows[price], rows["low"], rows["high"], color=COLORS[i])
                 for row in rows.itertuples():
-                    at = getattr(row, price)
-                    write_at(
-                        ax, at, row.low if i % 2 else row.high, f"{row.density:.0%}", COLORS[i]
-                    )
-            ax.set(xscale="log", xlabel=f"{price}, share of dense", title=network)
+                    at, end = getattr(row, price), row.low if i % 2 else row.high
+                    side = {"left": i == 2, "below": i == 1}  # points may be neighbors
+                    write_at(ax, at, end, f"{row.density:.0%}", COLORS[i], **side)
+            ax.set(xscale="log", title=network)
             prices = table.loc[table["network"] == network, price]
             shares = [t for t in SHARES if 0.7 * prices.min() < t < 1.4 * prices.max()]
             fix_ticks(ax.xaxis, shares, PERCENT)
             ax.margins(x=0.15)
         panels[0].set_ylabel("points against dense")
+        panels[0].set_xlabel(f"{price}, share of dense")
         names = panels[0].get_legend_handles_labels()
         figure.legend(*names, loc="outside lower center", ncols=len(kinds), **LEGEND)
         if title:
@@ -164,19 +167,21 @@ def _panel(ax: Axes, behind: pd.DataFrame, columns: pd.DataFrame, order: pd.Inde
     grid = np.full((len(order), len(columns)), np.nan)
     rows = order.get_indexer(cells["method"])
     grid[rows, cells["column"]] = -cells["mean"]
-    shades = LinearSegmentedColormap.from_list("behind", [theme().paper, COLORS[1]])
+    strongest = to_rgba(COLORS[1], 0.65)  # numbers are read on it, in a dark notebook too
+    shades = LinearSegmentedColormap.from_list("behind", [theme().paper, strongest])
     norm = SymLogNorm(linthresh=0.2, vmin=0, vmax=20)
     ax.imshow(grid.clip(0), cmap=shades, norm=norm, aspect="auto")
     drawn = zip(cells["column"], rows, cells["mean"], cells["as_good"], strict=True)
     for x, y, mean, good in drawn:
         weight = "bold" if good else "normal"
-        text = "best" if mean == 0 else f"{mean:+.1f}".replace("-0.0", "0.0").replace("+0.0", "0.0")
+        number = f"{mean:+.1f}".replace("-0.0", "0.0").replace("+0.0", "0.0")
+        text = "best" if mean == 0 else minus(number)
         ax.text(x, y, text, ha="center", va="center", fontsize=7, fontweight=weight)
     several = len(set(columns["network"])) > 1
     names = [
         f"{network}\n{pruned}\n{density:.0%}" if several else f"{pruned}\n{density:.0%}"
         for network, pruned, density in columns.itertuples(index=False)
     ]
-    ax.set_xticks(range(len(columns)), names, rotation=90)
+    ax.set_xticks(range(len(columns)), names)
     ax.grid(visible=False)
     ax.tick_params(length=0)

@@ -26,8 +26,13 @@ from PIL import Image
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 LEGEND = {"frameon": False, "fontsize": 8, "labelcolor": "linecolor"}
-PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g} %")
-PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
+PERCENT = FuncFormatter(lambda value, _: minus(f"{100 * value:g} %"))
+PLAIN = FuncFormatter(lambda value, _: minus(f"{value:g}"))
+
+
+def minus(number: str) -> str:
+    """A number for a figure, with a minus sign instead of a hyphen."""
+    return number.replace("-", "−")
 
 
 class Theme(NamedTuple):
@@ -190,7 +195,7 @@ def density_axis(ax: Axes, density: pd.Series) -> None:
         ticks = [1, 0.7, 0.5, 0.3, 0.2, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01]
     ax.set_xscale("log")
     ax.set_xlim(high, density.min() / 1.08)
-    fix_ticks(ax.xaxis, [d for d in ticks if d >= low], PERCENT)
+    fix_ticks(ax.xaxis, [d for d in ticks if d >= density.min() / 1.08], PERCENT)
     ax.set_xlabel("density: weights kept")
 
 
@@ -218,9 +223,18 @@ def headline(figure: Figure, words: str) -> None:
     figure.suptitle(words, x=0.01, ha="left", size=10)
 
 
-def write_at(ax: Axes, x: float, y: float, words: str, color: str, left: bool = False) -> None:
+def write_at(
+    ax: Axes,
+    x: float,
+    y: float,
+    words: str,
+    color: str,
+    left: bool = False,
+    below: bool = False,
+) -> None:
     """A few words beside a point, on a rim of paper that keeps lines off them."""
-    side = {"xytext": (-4, 4), "ha": "right"} if left else {"xytext": (4, 4)}
+    up = -10 if below else 4
+    side = {"xytext": (-4, up), "ha": "right"} if left else {"xytext": (4, up)}
     how = {"textcoords": "offset points", "color": color, "size": 8, **side}
     rim = [withStroke(linewidth=2.5, foreground=theme().paper)]
     ax.annotate(words, (x, y), path_effects=rim, **how)

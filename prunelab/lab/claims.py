@@ -229,7 +229,9 @@ def colored(table: pd.DataFrame) -> Painted:
     paint = {verdict: f"background-color: {color}" for verdict, color in SAID.items()}
     numbers = list(table.select_dtypes("number"))
     own = f"{crc32(table.to_csv().encode()):08x}"  # so that two tables of a page differ
+    in_one_line = f"td, th.col_heading, th.level{table.index.nlevels - 1}"  # others may wrap
     style = table.style.set_uuid(own).format("{:g}", subset=numbers)
+    style.set_table_styles([{"selector": in_one_line, "props": "white-space: nowrap"}])
     page = style.map(paint.get, subset=["verdict"]).to_html()
     return Painted(page, table.to_string())
 
