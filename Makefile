@@ -4,7 +4,8 @@
 # make test-zoo   cut every classification network of torchvision and check it (half an hour)
 # make mutants    change one thing at a time on the ground floor: which changes do the tests miss?
 #                 an hour or two; MINUTES=20 stops it earlier, the next call goes on
-# make notebooks  execute every notebook top to bottom, in place, and write the README's table
+# make notebooks  write the practice notebooks, execute every notebook top to bottom, in place, and
+#                 write the README's table
 # make figures    draw the figures of the recorded studies into build/figures
 #
 # VENV=FOLDER puts everything that is installed or cached there, so that this folder may be read-only.
@@ -50,6 +51,7 @@ mutants: $(VENV)/ready
 	PATH=$(BIN):$$PATH python tests/mutants.py
 
 notebooks: $(VENV)/ready
+	$(BIN)/python -m prunelab.exercises notebooks/exercises
 	$(ONE_THREAD) $(BIN)/python notebooks/execute.py
 	$(BIN)/python -m prunelab.lab.readme
 
