@@ -4,6 +4,9 @@
 # make test-zoo   cut every classification network of torchvision and check it (half an hour)
 # make mutants    change one thing at a time on the ground floor: which changes do the tests miss?
 #                 an hour or two; MINUTES=20 stops it earlier, the next call goes on
+# make course     the release and the key of the assignments, into build/course (course/README.md)
+# make grade      SUBMITTED=FOLDER grades STUDENT/A1_masks/A1_masks.ipynb: marks and pages
+# make test-course  every planted mistake of the assignments, graded (some minutes)
 # make notebooks  write the practice notebooks, execute every notebook top to bottom, in place, and
 #                 write the README's table
 # make figures    draw the figures of the recorded studies into build/figures
@@ -18,7 +21,8 @@ export RUFF_CACHE_DIR := $(VENV)/cache/ruff
 export MYPY_CACHE_DIR := $(VENV)/cache/mypy
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TQDM_DISABLE=1
 
-.PHONY: lab test test-package test-pythons test-zoo mutants notebooks figures
+.PHONY: lab test test-package test-pythons test-zoo mutants course grade test-course notebooks \
+	figures
 
 lab: $(VENV)/ready
 	$(BIN)/jupyter lab --config=notebooks/jupyter_lab_config.py
@@ -49,6 +53,17 @@ mutants: $(VENV)/ready
 	$(BIN)/pip install --quiet --editable '.[test,mutants]'
 	-$(ONE_THREAD) timeout $(MINUTES)m nice $(BIN)/mutmut run
 	PATH=$(BIN):$$PATH python tests/mutants.py
+
+course: $(VENV)/ready
+	$(ONE_THREAD) $(BIN)/python -m course.build
+
+grade: $(VENV)/ready
+	@test -d "$(SUBMITTED)" || { echo "Say which folder holds STUDENT/A1_masks/A1_masks.ipynb:" \
+		"make grade SUBMITTED=FOLDER"; exit 1; }
+	$(ONE_THREAD) $(BIN)/python -m course.grade "$(SUBMITTED)" $(OPTIONS)
+
+test-course: $(VENV)/ready
+	ALL_MISTAKES=1 $(ONE_THREAD) $(BIN)/python -m pytest tests/test_course.py
 
 notebooks: $(VENV)/ready
 	$(BIN)/python -m prunelab.exercises notebooks/exercises

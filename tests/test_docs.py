@@ -12,9 +12,16 @@ from prunelab.data import DATA_DIR, ROOT
 
 TEXTS = {
     name: (ROOT / name).read_text("utf-8")
-    for name in ("README.md", "CONTRIBUTING.md", "data/README.md")
+    for name in ("README.md", "CONTRIBUTING.md", "course/README.md", "data/README.md")
 }
-PLACES = [ROOT, ROOT / "prunelab", DATA_DIR, DATA_DIR / "results", DATA_DIR / "published"]
+PLACES = [
+    ROOT,
+    ROOT / "prunelab",
+    ROOT / "course",
+    DATA_DIR,
+    DATA_DIR / "results",
+    DATA_DIR / "published",
+]
 TABLES = sorted([*DATA_DIR.glob("results/*.csv"), *DATA_DIR.glob("published/*.csv")])
 every_text = pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 

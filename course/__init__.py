@@ -1,0 +1,1 @@
+"""Assignments that are graded, with nbgrader. The teacher's page is README.md."""

@@ -1,0 +1,40 @@
+"""What nbgrader is told, by `make course` and `make grade` and on its own command line.
+
+Everything that is made stands in build/course, as nbgrader wants it: source, release, submitted,
+autograded, feedback and gradebook.db.
+"""
+
+import sys
+from pathlib import Path
+
+from nbgrader.preprocessors import (
+    AssignLatePenalties,
+    CheckCellMetadata,
+    IgnorePattern,
+    LimitOutput,
+    SaveAutoGrades,
+)
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from course.build import COURSE
+from course.execute import LimitedExecute
+
+c = get_config()  # noqa: F821 - nbgrader puts it here
+c.CourseDirectory.course_id = "prunelab"
+c.CourseDirectory.root = str(COURSE)
+c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__"]
+c.ClearSolutions.code_stub = {
+    "python": '# YOUR CODE HERE\nraise NotImplementedError("write your code here")'
+}
+c.Autograde.autograde_preprocessors = [
+    LimitedExecute,
+    IgnorePattern,
+    LimitOutput,
+    SaveAutoGrades,
+    AssignLatePenalties,
+    CheckCellMetadata,
+]
+c.IgnorePattern.enabled = True  # a warning in a check is no mistake; nbgrader counts it as one
+c.IgnorePattern.pattern = ".*"
+c.LimitOutput.max_lines = 200
+c.LimitOutput.max_traceback = 30
