@@ -19,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from course.build import COURSE
 from course.execute import LimitedExecute
 
-c = get_config()  # noqa: F821 - nbgrader puts it here
+# nbgrader puts `get_config` here.
+c = get_config()  # type: ignore[name-defined]  # noqa: F821
 c.CourseDirectory.course_id = "prunelab"
 c.CourseDirectory.root = str(COURSE)
 c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__"]

@@ -17,7 +17,7 @@ TEXTS = {
 PLACES = [
     ROOT,
     ROOT / "prunelab",
-    ROOT / "course",
+    ROOT / "course" / "source" / "A1_masks",
     DATA_DIR,
     DATA_DIR / "results",
     DATA_DIR / "published",
