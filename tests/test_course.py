@@ -46,7 +46,7 @@ LAYERWISE = """return {
     """
 HOOKS = "if isinstance(hook, prune.BasePruningMethod):"
 MISTAKES = {
-    # what is wrong: cell, its right words and the wrong ones, the check that sees it, what it says
+    # what is wrong: cell, its right words and the wrong ones, the checks that see it, what is said
     "rounded down": ("global-masks", COUNT, COUNT.replace("round", "int"), "a-count", "should go"),
     "threshold": ("global-masks", KEEP, THRESHOLD, "a-ties", "takes all that are equal"),
     "no abs": ("global-masks", ".abs()", "", "a-layers", "rank by magnitude, without the sign"),
@@ -61,7 +61,7 @@ MISTAKES = {
     "percent": ("compare", "= evaluate(pruned", "= 100 * evaluate(pruned", "b-compare",
                 "not percents"),
     "no prediction": ("prediction", ', "cut": 10', "", "c-commit", "predict 'alone' and 'cut'"),
-    "in place": ("silenced", "model = copy.deepcopy(model)", "model = model", "c-silenced",
+    "in place": ("silenced", "model = copy.deepcopy(model)", "model = model", "c-silenced c-scan",
                  "the network itself has changed"),
     "bias": ("silenced", "layer.bias[channels] = 0", "pass", "c-silenced", "but not the bias"),
     "never cut": ("scan", "TIED if name in TIED else [name]", "[name]", "c-scan",
@@ -157,7 +157,8 @@ def feedback(course: Path, student: str) -> str:
 
 
 def seen_by(names) -> dict[str, float]:
-    return {check: POINTS[check] for *_, check, _ in (MISTAKES[name] for name in names)}
+    checks = [check for name in names for check in MISTAKES[name][3].split()]
+    return {check: POINTS[check] for check in checks}
 
 
 @pytest.fixture(scope="module")
