@@ -181,7 +181,7 @@ def test_submissions_of_all_kinds_are_graded_each_by_itself(course, tmp_path, su
         mistaken=tampered(with_mistakes(*TOGETHER)),
     )
     (folder / "empty" / A1).mkdir(parents=True)
-    marks = grade(folder, A1, course, timeout=20, memory=2.0).set_index("student")
+    marks = grade(folder, A1, course, timeout=30, memory=2.0).set_index("student")
 
     with subtests.test("the key has all points that a machine gives; its argument waits"):
         assert lost(marks.loc["key"]) == BY_HAND
