@@ -93,6 +93,7 @@ WORDS = {
     "13 tuning": ("half the filters need careful tuning", "points over the last rate", "above 1"),
     "13 rewind": ("weights want rewinding", "points over a cosine", "above 0"),
     "13 rewind rate": ("weights want rewinding", "points over LR rewinding", "above 0"),
+    "13 own rate": ("weights want rewinding", "points over a cosine, own rate", "above 0"),
     "13 teacher": ("filters want a teacher", "points over a cosine", "above 0"),
     "13 gradual": ("pruning bit by bit costs less", "points over a cosine", "above 0"),
 }
@@ -189,6 +190,13 @@ def guide_on_recovery() -> Iterator[tuple]:
                 continue
             if {way, over} <= set(rows["method"]):
                 yield key, place, points(*(seeds(rows, method=m) for m in (way, over)))
+
+    early = read("recovery_rates", role="comparison", method="rewinding to early")
+    for place, rows in settings(
+        early.query("pruned == 'weights'"), "network", "pruned", "density", "budget"
+    ):
+        cell = study.merge(rows[["network", "pruned", "density", "budget"]].drop_duplicates())
+        yield "13 own rate", place, points(seeds(rows), seeds(cell, method="cosine"))
 
     whole = study.query("budget == 1 and density == 1")
     for network, dense in settings(whole, "network"):

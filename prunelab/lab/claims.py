@@ -87,6 +87,8 @@ CLAIMS = (
     Claim("13", "weights want rewinding", "points over LR rewinding", "above", 0.0, "recovery",
           partial(effects.lead, way="rewinding to early", over="LR rewinding", pruned="weights"),
           POINTS),
+    Claim("13", "weights want rewinding", "points over a cosine, own rate", "above", 0.0,
+          "recovery_rates", effects.rewound_at_own_rate, POINTS),
     Claim("13", "filters want a teacher", "points over a cosine", "above", 0.0, "recovery",
           partial(effects.lead, way="distillation", pruned="filters"), POINTS),
     Claim("13", "pruning bit by bit costs less", "points over a cosine", "above", 0.0, "recovery",

@@ -162,6 +162,12 @@ def lead(study: pd.DataFrame, way: str, pruned: str, over: str = "cosine") -> pd
     return _points(rows[both], playbook.CELL, "test_accuracy", "method", way, over)
 
 
+def rewound_at_own_rate(study: pd.DataFrame) -> pd.DataFrame:
+    """Notebook 13: weights rewound to early, with a rate chosen for it, minus a cosine."""
+    both = pd.concat([study, playbook.recovery().query("method == 'cosine'")])
+    return lead(both, "rewinding to early", "weights")
+
+
 def speed_without_filters(study: pd.DataFrame) -> pd.DataFrame:
     """Notebook 12: time of the dense network over that of the one without filters."""
     by = ["network", "ratio", "batch"]
