@@ -23,7 +23,15 @@ from prunelab.lab.claims import (
     verdicts,
 )
 from prunelab.lab.effects import trained_longer
-from prunelab.lab.readme import README, findings, table_of_claims, with_claims
+from prunelab.lab.readme import (
+    KOREAN_README,
+    README,
+    findings,
+    summaries,
+    table_of_claims,
+    with_claims,
+    with_korean_claims,
+)
 
 NUMBERS = ("mean", "low", "high")
 DATA = Path(__file__).parents[1] / "data"
@@ -274,8 +282,19 @@ def test_the_readme_has_todays_verdicts_and_nothing_else_of_it_is_written(table)
         "| a teacher makes recovery twice as fast | does not hold (3 of 4), cannot be told "
         "(1 of 4) | time without / with: 0.74 to 1.50 (above 2 is claimed) | 02 |"
     ]
-    with pytest.raises(ValueError, match=r"README\.md has no lines"):
+    with pytest.raises(ValueError, match="the readme has no lines"):
         with_claims("# Nothing")
+
+
+def test_the_korean_readme_has_todays_verdicts(table):
+    text = KOREAN_README.read_text(encoding="utf-8")
+    assert with_korean_claims(text) == text, "make notebooks writes the table"
+    rows = [line for line in text.splitlines() if line.endswith("| 02 |")]
+    assert rows == [
+        "| 교사 모델이 있으면 회복이 두 배 빨라진다 | 맞지 않는다 (4개 중 3개), 알 수 없다 "
+        "(4개 중 1개) | 걸린 시간, 교사 없이 / 교사와 함께: 0.74 ~ 1.50 (주장: 2 초과) | 02 |"
+    ]
+    assert text.count(" |\n", text.index("<!-- claims")) == len(list(summaries(table))) + 1
 
 
 def test_the_findings_are_the_least_and_the_greatest_effect(monkeypatch):

@@ -12,7 +12,13 @@ from prunelab.data import DATA_DIR, ROOT
 
 TEXTS = {
     name: (ROOT / name).read_text("utf-8")
-    for name in ("README.md", "CONTRIBUTING.md", "course/README.md", "data/README.md")
+    for name in (
+        "README.md",
+        "README.ko.md",
+        "CONTRIBUTING.md",
+        "course/README.md",
+        "data/README.md",
+    )
 }
 PLACES = [
     ROOT,

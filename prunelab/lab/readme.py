@@ -1,18 +1,21 @@
 """The README's findings and table of claims, from the recorded studies: `make notebooks`."""
 
 import re
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pandas as pd
 
 from prunelab.data import ROOT
 from prunelab.intervals import written
+from prunelab.lab import korean
 from prunelab.lab.claims import claims, verdict
 from prunelab.lab.effects import lead
 from prunelab.lab.playbook import recovery
 from prunelab.lab.protocol import POINTS
 
 README = ROOT / "README.md"
+KOREAN_README = ROOT / "README.ko.md"
 QUESTIONS = {
     "Is the last learning rate enough?": ("cosine", "last rate"),
     "Is it worth going back, and repeating 90 % of the training?": ("rewinding to early", "cosine"),
@@ -58,15 +61,41 @@ def table_of_claims(table: pd.DataFrame) -> str:
         table: what `claims` returns.
     """
     lines = ["| the guide says | is it so? | measured | notebook |", "|---|---|---|---|"]
-    by = ["notebook", "claim", "quantity", "claimed"]
-    for (notebook, claim, quantity, claimed), rows in table.groupby(by, sort=False):
-        counts = rows["verdict"].value_counts()
-        verdicts = ", ".join(_times(verdict, count, len(rows)) for verdict, count in counts.items())
-        low, high = (f"{end:.2f}" for end in (rows["mean"].min(), rows["mean"].max()))
-        measured = low if low == high else f"{low} to {high}"
-        words = f"{quantity}: {measured} ({claimed} is claimed)"
-        lines.append(f"| {claim} | {verdicts} | {words} | {notebook} |")
+    for one in summaries(table):
+        verdicts = ", ".join(_times(words, n, one.settings) for words, n in one.verdicts.items())
+        words = f"{one.quantity}: {one.range('to')} ({one.claimed} is claimed)"
+        lines.append(f"| {one.claim} | {verdicts} | {words} | {one.notebook} |")
     return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One claim about one number, over all its settings."""
+
+    notebook: str
+    claim: str
+    quantity: str
+    claimed: str
+    verdicts: dict[str, int]
+    """How many settings say what, the most frequent first."""
+    low: float
+    high: float
+
+    @property
+    def settings(self) -> int:
+        return sum(self.verdicts.values())
+
+    def range(self, to: str) -> str:
+        low, high = f"{self.low:.2f}", f"{self.high:.2f}"
+        return low if low == high else f"{low} {to} {high}"
+
+
+def summaries(table: pd.DataFrame) -> Iterator[Summary]:
+    """The rows of `table_of_claims`, for a table in whatever language."""
+    by = ["notebook", "claim", "quantity", "claimed"]
+    for key, rows in table.groupby(by, sort=False):
+        counts = rows["verdict"].value_counts().to_dict()
+        yield Summary(*key, counts, rows["mean"].min(), rows["mean"].max())
 
 
 def _times(verdict: str, count: int, of: int) -> str:
@@ -88,12 +117,22 @@ def _between(readme: str, part: str, text: str) -> str:
     begin, end = f"<!-- {part}: written by make notebooks -->", f"<!-- end of {part} -->"
     old = re.compile(f"(?<={re.escape(begin)}\n).*?(?={re.escape(end)})", re.DOTALL)
     if not old.search(readme):
-        raise ValueError(f"README.md has no lines {begin!r} and {end!r} to write between")
+        raise ValueError(f"the readme has no lines {begin!r} and {end!r} to write between")
     return old.sub(lambda _: f"\n{text}\n\n", readme)
 
 
-def write(path: Path = README) -> None:
-    path.write_text(with_claims(path.read_text(encoding="utf-8")), encoding="utf-8")
+def with_korean_claims(readme: str) -> str:
+    """The Korean README's text with today's table of claims between its two marks.
+
+    Raises:
+        ValueError: the marks are not there.
+    """
+    return _between(readme, "claims", korean.table_of_claims(summaries(claims())))
+
+
+def write() -> None:
+    for path, renewed in {README: with_claims, KOREAN_README: with_korean_claims}.items():
+        path.write_text(renewed(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":
