@@ -89,12 +89,13 @@ def test_04_what_a_larger_rate_a_cosine_and_other_schedules_gain():
     best, tenth = tuned(rows, [*by, "schedule"]), rows[rows["rate"] == 0.1]
     both = pd.concat([best.assign(at="best"), tenth.assign(at="tenth")])
     constant = both[both["schedule"] == "constant"]
-    assert sides(constant, by, "at", "best", "tenth") == "??>>>>"
-    assert sides(best, by, "schedule", "cosine", "constant") == ">>>>??"
+    assert sides(constant, by, "at", "best", "tenth") == ">?>>>>"
+    assert sides(best, by, "schedule", "cosine", "constant") == ">>>>>>"
     assert sides(tenth, by, "schedule", "cosine", "constant") == ">?<?<<"
-    for _, setting in best[best["network"] == "lenet300"].groupby(by):
-        for schedule in ("one-cycle", "step"):
-            assert abs(gap(setting, "schedule", schedule, "cosine").mean()) < 0.15
+    assert sides(best, by, "schedule", "one-cycle", "cosine") == "?????<"
+    assert sides(best, by, "schedule", "step", "cosine") == "?<<<<<"
+    for _, setting in best.groupby(by):
+        assert gap(setting, "schedule", "one-cycle", "cosine").mean() > -0.2
 
 
 def test_08_rounds_pay_in_lenet_where_there_is_training_to_divide():

@@ -118,7 +118,8 @@ def _name_all_lines(ax: Axes, lines: list[str], below: bool) -> None:
             ax.plot([], [], color=COLORS[i], marker=MARKERS[i], label=line)
     if below:
         names = ax.get_legend_handles_labels()
-        ax.figure.legend(*names, loc="outside lower center", ncols=3, **LEGEND)
+        columns = 2 if len(names[0]) == 4 else 3
+        ax.figure.legend(*names, loc="outside lower center", ncols=columns, **LEGEND)
     else:
         legend(ax)
 
