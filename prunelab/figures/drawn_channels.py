@@ -97,10 +97,10 @@ def _box(ax: Axes, x: float, rows: pd.DataFrame, names: dict[int, str], unit: in
 
 def _name(ax: Axes, at: tuple[float, float], name: str, color: str, is_lit: bool) -> None:
     """A channel's name on its color, faded if it is not lit."""
-    alpha = (0.85 if name != "·" else 0.35) if is_lit else 0.16
+    alpha = (0.85 if name != "·" else 0.35) if is_lit else 0.25
     ax.add_patch(Rectangle((at[0] + 0.05, at[1] + 0.05), 0.9, 0.9, fc=color, alpha=alpha, lw=0))
     ink = "#ffffff" if name != "·" and is_lit else theme().ink
-    style = {"ha": "center", "va": "center", "size": 6.5, "alpha": 1 if is_lit else 0.45}
+    style = {"ha": "center", "va": "center", "size": 6.5, "alpha": 1 if is_lit else 0.65}
     ax.text(at[0] + 0.5, at[1] + 0.54, name, color=ink, **style)
 
 

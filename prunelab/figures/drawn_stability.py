@@ -11,7 +11,7 @@ FLOOR, DEPTH = 0.7, 0.58
 """The error at the start, and how far the valleys go down from it."""
 FORK = 0.25
 """The share of the training after which the valley has become two."""
-PARTED = {"copied at the start": (0.0, (-1.0, 1.0)), "copied later": (0.55, (0.72, 1.28))}
+PARTED = {"copied at the start": (0.0, (-1.0, 1.0)), "copied later": (0.55, (0.73, 1.25))}
 """When the copies part, as a share of the training, and where across the valleys they end."""
 
 
@@ -72,7 +72,7 @@ def _map(ax: Axes, k: float, ends: tuple[float, float]) -> None:
         ax.plot(x, after, color=COLORS[i], linewidth=1.8)
         ax.plot(end, 1, color=COLORS[i], marker=MARKERS[i], markersize=6)
         side = {"ha": "right" if i == 0 else "left", "va": "center", "color": COLORS[i]}
-        ax.text(end + (-0.15, 0.15)[i], 1.0, f"copy {'ab'[i]}", **side)
+        ax.text(end + (-0.12, 0.12)[i], 1.0, f"copy {'ab'[i]}", **side)
     ax.plot([ends[0], ends[1]], [1, 1], color=theme().ink, linestyle="--", linewidth=1)
     ax.set(xlim=(-2, 2), ylim=(1.15, -0.1))
     ax.grid(visible=False)
