@@ -11,7 +11,17 @@ import torch
 from prunelab.data import ROOT
 from prunelab.exercises import EXERCISES, check, hint
 from prunelab.exercises.comparing import problem_of_function, problem_of_value
-from prunelab.exercises.exercise import FIND_THE_BUG, GIVEN, IMPLEMENT, PREDICT, REASON, source
+from prunelab.exercises.exercise import (
+    FIND_THE_BUG,
+    GIVEN,
+    IMPLEMENT,
+    PREDICT,
+    REASON,
+    _find,
+    exercise,
+    in_order,
+    source,
+)
 from prunelab.exercises.notebooks import practice, write
 from prunelab.masks import make_pruning_permanent
 from prunelab.pruning import apply_global_pruning
@@ -374,6 +384,27 @@ def test_a_guess_comes_first_and_is_shown_beside_what_was_measured(capsys):
     assert without == dots
     assert "guess first" in dots
     assert with_guess == "03.4: right! You guessed 0.2, measured was 0.9."
+
+
+def test_a_number_is_that_of_one_exercise(monkeypatch):
+    monkeypatch.setattr("prunelab.exercises.exercise.EXERCISES", {})
+    register = exercise("03.9", "Twice", REASON, level=1, minutes=1, hints=("", "", ""))
+
+    def one():
+        return 1
+
+    def two():
+        return 2
+
+    register(one)
+    again = register(one)  # its module was imported anew
+    with pytest.raises(ValueError, match=r"number='03.9' is that of .*one; give this one another"):
+        register(two)
+    assert _find("03.9") is again
+
+
+def test_the_tenth_exercise_comes_after_the_ninth():
+    assert in_order(["03.10", "11.1", "03.9"]) == ["03.9", "03.10", "11.1"]
 
 
 def test_unknown_number_is_an_error():

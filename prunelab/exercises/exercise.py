@@ -7,7 +7,7 @@ the student's notebook, the key, and the check of an answer (`prunelab.exercises
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -169,9 +169,16 @@ def exercise(
             a usual way, for a value a usual wrong one.
         tolerance: relative, of numbers; if None 0.02 of a value, so that two digits are enough,
             and 1e-6 of what a function returns.
+
+    Raises:
+        ValueError: the number is that of another exercise.
     """
 
     def register(solution: Callable) -> Exercise:
+        other = EXERCISES.get(number)
+        if other is not None and _full_name(other.solution) != _full_name(solution):
+            taken = _full_name(other.solution)
+            raise ValueError(f"number={number!r} is that of {taken}; give this one another")
         usual = 1e-6 if inspect.signature(solution).parameters else 0.02
         made = Exercise(
             number=number,
@@ -259,9 +266,18 @@ def source(function: Callable, called: str | None = None, empty: bool = False) -
     return code.replace(f"def {tree.name}(", f"def {called or tree.name}(", 1)
 
 
+def in_order(numbers: Iterable[str]) -> list[str]:
+    """Numbers of exercises as they are counted: "01.2" before "01.10"."""
+    return sorted(numbers, key=lambda number: [int(part) for part in number.split(".")])
+
+
+def _full_name(function: Callable) -> str:
+    return f"{function.__module__}.{function.__qualname__}"
+
+
 def _find(number: str) -> Exercise:
     if number not in EXERCISES:
-        known = ", ".join(sorted(EXERCISES))
+        known = ", ".join(in_order(EXERCISES))
         raise ValueError(f"number={number!r} is no exercise; there are {known}")
     return EXERCISES[number]
 

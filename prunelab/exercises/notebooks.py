@@ -12,7 +12,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from prunelab.data import ROOT
-from prunelab.exercises.exercise import EXERCISES, PREDICT, Exercise
+from prunelab.exercises.exercise import EXERCISES, PREDICT, Exercise, in_order
 
 CHAPTERS = ROOT / "notebooks"
 HOW = """\
@@ -42,10 +42,11 @@ def practice(chapter: str, key: bool = False) -> NotebookNode:
         chapter: its number, such as "03".
         key: with the solutions in the place of what the student is given.
     """
-    several = [EXERCISES[number] for number in sorted(EXERCISES) if chapter_of(number) == chapter]
-    if not several:
+    numbers = [number for number in in_order(EXERCISES) if chapter_of(number) == chapter]
+    if not numbers:
         known = ", ".join(sorted({chapter_of(number) for number in EXERCISES}))
         raise ValueError(f"chapter={chapter!r} has no exercises; there are {known}")
+    several = [EXERCISES[number] for number in numbers]
     cells = [
         new_markdown_cell(_header(chapter, several), id="header"),
         new_code_cell(_imports(several), id="imports"),
