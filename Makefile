@@ -5,7 +5,7 @@
 # make mutants    change one thing at a time on the ground floor: which changes do the tests miss?
 #                 an hour or two; MINUTES=20 stops it earlier, the next call goes on
 # make course     the release and the key of the assignments, into build/course (course/README.md)
-# make grade      SUBMITTED=FOLDER grades STUDENT/A1_masks/A1_masks.ipynb: marks and pages
+# make grade      SUBMITTED=FOLDER grades what students handed in: marks and pages of feedback
 # make test-course  every planted mistake of the assignments, graded (some minutes)
 # make notebooks  write the practice notebooks, execute every notebook top to bottom, in place, and
 #                 write the README's table
@@ -58,7 +58,7 @@ course: $(VENV)/ready
 	$(ONE_THREAD) $(BIN)/python -m course.build
 
 grade: $(VENV)/ready
-	@test -d "$(SUBMITTED)" || { echo "Say which folder holds STUDENT/A1_masks/A1_masks.ipynb:" \
+	@test -d "$(SUBMITTED)" || { echo "Say which folder holds STUDENT/A1_masks/A1_masks.ipynb and so on:" \
 		"make grade SUBMITTED=FOLDER"; exit 1; }
 	$(ONE_THREAD) $(BIN)/python -m course.grade "$(SUBMITTED)" $(OPTIONS)
 

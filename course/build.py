@@ -14,6 +14,8 @@ HERE = Path(__file__).parent.absolute()
 ROOT = HERE.parent
 # The project's build folder. It is not imported from prunelab, which loads PyTorch.
 COURSE = (ROOT if os.access(ROOT, os.W_OK) else Path.cwd()) / "build" / "course"
+HANDOUT = HERE / "source" / "handout.py"
+"""It comes along with every assignment."""
 WRITES = ("prediction.json",)
 """Files that a notebook writes; students hand them in."""
 MISSING = (
@@ -65,10 +67,9 @@ def make_release(assignment: str, course: Path = COURSE) -> Path:
     """
     source, release = course / "source" / assignment, course / "release" / assignment
     made = release.is_dir() and (course / "gradebook.db").is_file()
-    if made and digest(source) == digest(HERE / "source" / assignment):
+    if made and digest(source) == digest(HERE / "source" / assignment, HANDOUT):
         return release
-    shutil.rmtree(source, ignore_errors=True)
-    shutil.copytree(HERE / "source" / assignment, source, ignore=not_the_source)
+    copy_source(assignment, source)
     done = nbgrader_api(course).generate_assignment(assignment, force=True)
     if not done["success"]:
         raise RuntimeError(f"nbgrader could not make the release:\n{done['log']}\n{done['error']}")
@@ -86,8 +87,7 @@ def make_key(assignment: str, course: Path = COURSE) -> Path:
     from nbconvert import HTMLExporter
 
     key = course / "key" / assignment
-    shutil.rmtree(key, ignore_errors=True)
-    shutil.copytree(HERE / "source" / assignment, key, ignore=not_the_source)
+    copy_source(assignment, key)
     for path in key.glob("*.ipynb"):
         notebook = nbformat.read(path, as_version=4)
         NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(key)}}).execute()
@@ -97,10 +97,18 @@ def make_key(assignment: str, course: Path = COURSE) -> Path:
     return key
 
 
-def digest(*folders: Path) -> str:
-    """Changes with what is in the folders; ids of cells do not count."""
+def copy_source(assignment: str, place: Path) -> None:
+    """Make a folder with an assignment's source and with what all of them bring along."""
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(HERE / "source" / assignment, place, ignore=not_the_source)
+    shutil.copyfile(HANDOUT, place / HANDOUT.name)
+
+
+def digest(*places: Path) -> str:
+    """Changes with what is in the folders and files; ids of cells do not count."""
     whole = hashlib.sha256()
-    for path in sorted(path for folder in folders for path in folder.rglob("*") if path.is_file()):
+    found = [path for place in places for path in (place, *place.rglob("*")) if path.is_file()]
+    for path in sorted(found, key=lambda path: (path.name, path)):
         if {"__pycache__", ".ipynb_checkpoints"} & set(path.parts):
             continue
         if path.suffix == ".ipynb":
@@ -115,7 +123,7 @@ def digest(*folders: Path) -> str:
 
 def not_the_source(folder: str, names: list[str]) -> set[str]:
     """What running a notebook in the source's folder leaves there."""
-    return {"__pycache__", ".ipynb_checkpoints", *WRITES} & set(names)
+    return {"__pycache__", ".ipynb_checkpoints", HANDOUT.name, *WRITES} & set(names)
 
 
 if __name__ == "__main__":

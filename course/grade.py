@@ -1,8 +1,8 @@
 """Grade a folder of submissions: `make grade SUBMITTED=folder`.
 
-The folder holds STUDENT/A1_masks/A1_masks.ipynb. Marks go to build/course/marks.csv, a page for
-each student to build/course/feedback, and what is graded by hand is asked for in
-build/course/written.csv.
+The folder holds STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb, for instance STUDENT/A1_masks/A1_masks.ipynb.
+Marks go to build/course/marks, a table for each assignment, a page for each student to
+build/course/feedback, and what is graded by hand is asked for in build/course/written.csv.
 """
 
 import argparse
@@ -28,13 +28,14 @@ from course.build import (
 )
 from course.collect import CannotBeRead, collect
 
+PLACE = "STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb"
 WRITTEN = ["assignment", "student", "cell", "points", "comment"]
 TOO_LONG = "CellTimeoutError"
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make grade", description=__doc__)
-    parser.add_argument("submitted", type=Path, help="folder with STUDENT/A1_masks/A1_masks.ipynb")
+    parser.add_argument("submitted", type=Path, help=f"folder with {PLACE}")
     parser.add_argument("--timeout", type=int, default=60, help="seconds a cell (60)")
     parser.add_argument("--seconds", type=int, default=900, help="seconds a submission (900)")
     parser.add_argument("--memory", type=float, default=4.0, help="GiB a submission (4)")
@@ -45,12 +46,16 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     submitted, again = given.pop("submitted"), given.pop("again")
     if not submitted.is_dir():
-        print(f"{submitted} is not a folder; it should hold STUDENT/A1_masks/A1_masks.ipynb")
+        print(f"{submitted} is not a folder; it should hold {PLACE}")
         return 1
-    for assignment in assignments():
-        if any(submitted.glob(f"*/{assignment}")):
-            print(grade(submitted, assignment, again=again, **given).to_string(index=False))
-    print(f"marks in {COURSE / 'marks.csv'}, pages in {COURSE / 'feedback'}")
+    found = [name for name in assignments() if any(submitted.glob(f"*/{name}"))]
+    if not found:
+        print(f"{submitted} holds no {PLACE} with one of {', '.join(assignments())}")
+        return 1
+    for assignment in found:
+        print(assignment)
+        print(grade(submitted, assignment, again=again, **given).to_string(index=False))
+    print(f"marks in {COURSE / 'marks'}, pages in {COURSE / 'feedback'}")
     return 0
 
 
@@ -87,7 +92,8 @@ def grade(
         for student, (note, seconds) in done.items()
     ]
     table = in_order(pd.DataFrame(rows))
-    table.to_csv(course / "marks.csv", index=False)
+    (course / "marks").mkdir(exist_ok=True)
+    table.to_csv(course / "marks" / f"{assignment}.csv", index=False)
     return table
 
 

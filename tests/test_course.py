@@ -19,65 +19,37 @@ from nbformat.v4 import new_code_cell
 from course.build import COURSE, HERE, ROOT, assignments, main, make_key, make_release
 from course.collect import CannotBeRead, fitted, read
 from course.grade import grade
+from course.grade import main as grade_folder
 from prunelab.lab.runner import BUILD
+from tests.course_mistakes import MISTAKES, TOGETHER
 from tests.processes import answer, start
 
-A1 = "A1_masks"
-SOURCE = nbformat.read(HERE / "source" / A1 / f"{A1}.ipynb", as_version=4)
-POINTS = {
-    cell.id: cell.metadata.nbgrader.points
-    for cell in SOURCE.cells
-    if cell.metadata.get("nbgrader", {}).get("grade")
-}
-BY_HAND = {"e-argument": POINTS["e-argument"]}
-ALL = os.environ.get("ALL_MISTAKES")
 
-COUNT = "round(sparsity * len(magnitudes))"
-KEEP = f"keep[magnitudes.argsort(stable=True)[: {COUNT}]] = False"
-THRESHOLD = f"""count = {COUNT}
-    keep = magnitudes > (magnitudes.sort().values[count - 1] if count else -1)"""
-LAYERWISE = """return {
-        name: torch.ones(weight.numel(), dtype=torch.bool)
-        .scatter(0, weight.abs().flatten().argsort(stable=True)[: round(sparsity * weight.numel())],
-                 False)
-        .view_as(weight)
-        for name, weight in weights.items()
+def is_answer(cell) -> bool:
+    """A text that is graded by hand."""
+    return cell.cell_type == "markdown" and cell.metadata.get("nbgrader", {}).get("grade", False)
+
+
+A1, A4 = "A1_masks", "A4_tickets"
+every_assignment = pytest.mark.parametrize("assignment", assignments())
+SOURCES = {
+    name: nbformat.read(HERE / "source" / name / f"{name}.ipynb", as_version=4)
+    for name in assignments()
+}
+POINTS = {
+    name: {
+        cell.id: cell.metadata.nbgrader.points
+        for cell in source.cells
+        if cell.metadata.get("nbgrader", {}).get("grade")
     }
-    """
-HOOKS = "if isinstance(hook, prune.BasePruningMethod):"
-MISTAKES = {
-    # what is wrong: cell, its right words and the wrong ones, the checks that see it, what is said
-    "rounded down": ("global-masks", COUNT, COUNT.replace("round", "int"), "a-count", "should go"),
-    "threshold": ("global-masks", KEEP, THRESHOLD, "a-ties", "takes all that are equal"),
-    "no abs": ("global-masks", ".abs()", "", "a-layers", "rank by magnitude, without the sign"),
-    "layerwise": ("global-masks", "magnitudes = ", LAYERWISE + "magnitudes = ", "a-layers",
-                  "rank all layers together"),
-    "no square": ("lamp-scores", ".square()", ".abs()", "b-values", "the equation has w²"),
-    "whole sum": ("lamp-scores", "squares.flip(0).cumsum(0).flip(0)", "squares.sum()", "b-values",
-                  "smaller weights are not in it"),
-    "NaN": ("lamp-scores", "torch.where(sums > 0, squares / sums, 0.0)", "squares / sums",
-            "b-edges", "a layer of zeros gets NaN"),
-    "float32": ("lamp-scores", ".double()", "", "b-edges", "should be torch.float64"),
-    "percent": ("compare", "= evaluate(pruned", "= 100 * evaluate(pruned", "b-compare",
-                "not percents"),
-    "no prediction": ("prediction", ', "cut": 10', "", "c-commit", "predict 'alone' and 'cut'"),
-    "in place": ("silenced", "model = copy.deepcopy(model)", "model = model", "c-silenced c-scan",
-                 "the network itself has changed"),
-    "bias": ("silenced", "layer.bias[channels] = 0", "pass", "c-silenced", "but not the bias"),
-    "never cut": ("scan", "TIED if name in TIED else [name]", "[name]", "c-scan",
-                  "are the same channels gone in all of TIED?"),
-    "shares": ("scan", "100 * ", "", "c-scan", "give points, not shares"),
-    "no unit": ("figure", "(points)", "", "c-figure", "no label with its unit"),
-    "minus zero": ("make-permanent", " + 0.0", "", "d-permanent", "some zeros are −0.0"),
-    "hook": ("make-permanent", HOOKS, "if False:", "d-permanent", "still there"),
-    "masks kept": ("stored", "make_pruning_permanent(masked)", "masked", "d-stored",
-                   "as large as the dense one"),
-}  # fmt: skip
-TOGETHER = (
-    "rounded down", "no abs", "no square", "NaN", "percent", "no prediction", "bias", "never cut",
-    "no unit", "hook", "masks kept",
-)  # fmt: skip
-"""In one submission: no check sees two of them."""
+    for name, source in SOURCES.items()
+}
+BY_HAND = {
+    name: {cell.id: POINTS[name][cell.id] for cell in source.cells if is_answer(cell)}
+    for name, source in SOURCES.items()
+}
+ALL = os.environ.get("ALL_MISTAKES")
+PATIENT = {"timeout": 900, "seconds": 3600}  # for a machine that has much else to do
 THEFT = f"""
 import os, pathlib, socket, subprocess
 def told(name, attempt):
@@ -104,18 +76,18 @@ LEAVE = "import os\nos._exit(3)"
 
 
 def answered(**changes: str):
-    """The key, with other words in some of its cells."""
-    notebook = deepcopy(SOURCE)
+    """The key of A1, with other words in some of its cells."""
+    notebook = deepcopy(SOURCES[A1])
     for cell in notebook.cells:
         cell.source = changes.get(cell.id.replace("-", "_"), cell.source)
     return notebook
 
 
-def with_mistakes(*names: str):
-    notebook = deepcopy(SOURCE)
+def with_mistakes(assignment: str, *names: str):
+    notebook = deepcopy(SOURCES[assignment])
     cells = {cell.id: cell for cell in notebook.cells}
     for name in names:
-        cell, right, wrong, _, _ = MISTAKES[name]
+        cell, right, wrong, _, _ = MISTAKES[assignment][name]
         assert right in cells[cell].source
         cells[cell].source = cells[cell].source.replace(right, wrong, 1)
     return notebook
@@ -124,7 +96,8 @@ def with_mistakes(*names: str):
 def tampered(notebook):
     """Every check edited, deleted, made worth more, tagged to be skipped, or moved to the top."""
     notebook = deepcopy(notebook)
-    checks = [cell for cell in notebook.cells if cell.id in POINTS and cell.id not in BY_HAND]
+    graded = [cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade")]
+    checks = [cell for cell in graded if not is_answer(cell)]
     for index, cell in enumerate(checks):
         if index % 4 == 0:
             cell.source = "pass"
@@ -139,64 +112,84 @@ def tampered(notebook):
     return notebook
 
 
-def hand_in(folder: Path, **notebooks) -> Path:
+def hand_in(folder: Path, assignment: str, **notebooks) -> Path:
     for student, notebook in notebooks.items():
-        place = folder / student / A1
+        place = folder / student / assignment
         place.mkdir(parents=True)
-        nbformat.write(notebook, place / f"{A1}.ipynb")
+        nbformat.write(notebook, place / f"{assignment}.ipynb")
     return folder
 
 
-def lost(row) -> dict[str, float]:
-    return {name: POINTS[name] - row[name] for name in POINTS if row[name] < POINTS[name]}
+def lost(assignment: str, row) -> dict[str, float]:
+    of = POINTS[assignment]
+    return {name: of[name] - row[name] for name in of if row[name] < of[name]}
 
 
-def feedback(course: Path, student: str) -> str:
-    page = (course / "feedback" / student / A1 / f"{A1}.html").read_text("utf-8")
-    return " ".join(unescape(re.sub(r"<[^>]*>", "", page)).split())
+def feedback(course: Path, assignment: str, student: str) -> str:
+    page = course / "feedback" / student / assignment / f"{assignment}.html"
+    return " ".join(unescape(re.sub(r"<[^>]*>", "", page.read_text("utf-8"))).split())
 
 
-def seen_by(names) -> dict[str, float]:
-    checks = [check for name in names for check in MISTAKES[name][3].split()]
-    return {check: POINTS[check] for check in checks}
+def seen_by(assignment: str, names) -> dict[str, float]:
+    """What these mistakes lose, and the answer that nobody has read yet."""
+    checks = [check for name in names for check in MISTAKES[assignment][name][3].split()]
+    return {check: POINTS[assignment][check] for check in checks} | BY_HAND[assignment]
 
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
-    """A folder with the release."""
-    folder = tmp_path_factory.mktemp("course")
-    make_release(A1, folder)
-    return folder
+    return tmp_path_factory.mktemp("course")
 
 
-def test_submissions_of_all_kinds_are_graded_each_by_itself(course, tmp_path, subtests):
-    hostile = answered(compare=LOOP, make_permanent=MEMORY, stored=LEAVE)
-    hostile.cells.insert(5, new_code_cell(THEFT))
-    blank = nbformat.read(course / "release" / A1 / f"{A1}.ipynb", as_version=4)
-    folder = hand_in(
-        tmp_path / "in",
-        blank=blank,
-        hostile=hostile,
-        key=SOURCE,
-        mistaken=tampered(with_mistakes(*TOGETHER)),
-    )
-    (folder / "empty" / A1).mkdir(parents=True)
-    marks = grade(folder, A1, course, timeout=30, memory=2.0).set_index("student")
+@every_assignment
+def test_the_key_has_all_points_the_release_none_and_mistakes_lose_theirs(
+    assignment, course, tmp_path, subtests
+):
+    key, together = SOURCES[assignment], TOGETHER[assignment]
+    blank = make_release(assignment, course) / f"{assignment}.ipynb"
+    notebooks = {
+        "blank": nbformat.read(blank, as_version=4),
+        "key": key,
+        "mistaken": tampered(with_mistakes(assignment, *together)),
+    }
+    folder = hand_in(tmp_path / "in", assignment, **notebooks)
+    marks = grade(folder, assignment, course, **PATIENT).set_index("student")
 
-    with subtests.test("the key has all points that a machine gives; its argument waits"):
-        assert lost(marks.loc["key"]) == BY_HAND
+    with subtests.test("the key has all points that a machine gives; its answer waits"):
+        assert lost(assignment, marks.loc["key"]) == BY_HAND[assignment]
         assert pd.isna(marks.loc["key", "written"])
     with subtests.test("the untouched release has none, and nothing is left to grade"):
         assert marks.loc["blank", ["automatic", "written", "points"]].tolist() == [0, 0, 0]
     with subtests.test("each mistake loses its points, whatever was done to the checks"):
-        assert lost(marks.loc["mistaken"]) == seen_by(TOGETHER) | BY_HAND
-    page = feedback(course, "mistaken")
-    for name in TOGETHER:
+        assert lost(assignment, marks.loc["mistaken"]) == seen_by(assignment, together)
+    page = feedback(course, assignment, "mistaken")
+    for name in together:
         with subtests.test(f"{name} is told"):
-            assert MISTAKES[name][-1] in page
-    page = feedback(course, "hostile")
+            assert MISTAKES[assignment][name][-1] in page
+    with subtests.test("the table of marks"):
+        table = pd.read_csv(course / "marks" / f"{assignment}.csv", index_col="student")
+        assert table["automatic"].to_dict() == marks["automatic"].to_dict()
+    with subtests.test("a mark given by hand, with a comment; what is graded stays graded"):
+        written = pd.read_csv(course / "written.csv", dtype={"comment": str})
+        written = written.set_index(["assignment", "student"])
+        assert written.loc[(assignment, "blank"), "points"] == 0
+        written.loc[(assignment, "key"), ["points", "comment"]] = 4, "A real limit is named."
+        written.reset_index().to_csv(course / "written.csv", index=False)
+        again = grade(hand_in(tmp_path / "again", assignment, key=key), assignment, course)
+        assert again[["written", "points", "of", "seconds"]].iloc[0].tolist() == [4, 20, 20, 0]
+        assert "A real limit is named." in feedback(course, assignment, "key")
+
+
+def test_hostile_submissions_end_alone_and_reach_their_own_folder_only(course, tmp_path, subtests):
+    hostile = answered(compare=LOOP, make_permanent=MEMORY, stored=LEAVE)
+    hostile.cells.insert(5, new_code_cell(THEFT))
+    folder = hand_in(tmp_path / "in", A1, hostile=hostile)
+    (folder / "empty" / A1).mkdir(parents=True)
+    marks = grade(folder, A1, course, timeout=30, memory=2.0).set_index("student")
+    page = feedback(course, A1, "hostile")
     with subtests.test("an endless loop, a full memory and an exit end alone"):
-        assert set(lost(marks.loc["hostile"])) == {"b-compare", "d-permanent", "d-stored", *BY_HAND}
+        expected = {"b-compare", "d-permanent", "d-stored", *BY_HAND[A1]}
+        assert set(lost(A1, marks.loc["hostile"])) == expected
         assert marks.loc["hostile", "note"].startswith("compare: stopped, too long; stored: this")
         assert "MemoryError" in page
     with subtests.test("nothing outside is read or written, where the system can see to it"):
@@ -206,31 +199,27 @@ def test_submissions_of_all_kinds_are_graded_each_by_itself(course, tmp_path, su
             assert page.count(" failed") == 6 + THEFT.count(" failed")
     with subtests.test("nothing handed in"):
         assert marks.loc["empty", "note"].startswith("not graded: there is no file")
-    with subtests.test("a mark given by hand, with a comment; what is graded stays graded"):
-        written = pd.read_csv(course / "written.csv", dtype={"comment": str})
-        written = written.set_index("student")
-        assert written.loc["blank", "points"] == 0
-        written.loc["key", ["points", "comment"]] = 4, "A real limit is named."
-        written.reset_index().to_csv(course / "written.csv", index=False)
-        again = grade(hand_in(tmp_path / "again", key=SOURCE), A1, course).set_index("student")
-        assert again.loc["key", ["written", "points", "of", "seconds"]].tolist() == [4, 20, 20, 0]
-        assert "A real limit is named." in feedback(course, "key")
 
 
 @pytest.mark.skipif(not ALL, reason="every mistake by itself takes minutes: make test-course")
-@pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_loses_exactly_its_points(name, course, tmp_path):
-    marks = grade(hand_in(tmp_path / "in", student=with_mistakes(name)), A1, course).iloc[0]
-    assert lost(marks) == seen_by([name]) | BY_HAND
-    assert MISTAKES[name][-1] in feedback(course, "student")
+@pytest.mark.parametrize(
+    ("assignment", "name"), [(which, name) for which in MISTAKES for name in MISTAKES[which]]
+)
+def test_a_mistake_loses_exactly_its_points(assignment, name, course, tmp_path):
+    folder = hand_in(tmp_path / "in", assignment, student=with_mistakes(assignment, name))
+    marks = grade(folder, assignment, course, **PATIENT).iloc[0]
+    assert lost(assignment, marks) == seen_by(assignment, [name])
+    assert MISTAKES[assignment][name][-1] in feedback(course, assignment, "student")
 
 
 @pytest.mark.skipif(not ALL, reason="make test-course runs the source")
-def test_the_key_is_the_source_executed(tmp_path):
-    key = make_key(A1, tmp_path)
-    notebook = nbformat.read(key / f"{A1}.ipynb", as_version=4)
-    assert [cell.source for cell in notebook.cells] == [cell.source for cell in SOURCE.cells]
-    assert "image/png" in (key / f"{A1}.html").read_text("utf-8")
+@every_assignment
+def test_the_key_is_the_source_executed(assignment, tmp_path):
+    key = make_key(assignment, tmp_path)
+    notebook = nbformat.read(key / f"{assignment}.ipynb", as_version=4)
+    source = SOURCES[assignment]
+    assert [cell.source for cell in notebook.cells] == [cell.source for cell in source.cells]
+    assert "image/png" in (key / f"{assignment}.html").read_text("utf-8")
 
 
 def landlock() -> int:
@@ -265,16 +254,37 @@ def test_a_process_that_gave_up_its_rights_reaches_its_own_folder_only(tmp_path)
     assert said.split() == ["cannot", "can", "can", "cannot", "cannot", "cannot"]
 
 
-def test_the_source_is_clean_and_the_release_tells_nothing(course):
-    assert assignments() == [A1]
-    assert not any(cell.get("outputs") for cell in SOURCE.cells)
-    assert sum(POINTS.values()) == 20
-    text = (course / "release" / A1 / f"{A1}.ipynb").read_text("utf-8")
-    for word in ("BEGIN", "HIDDEN", "SOLUTION", "argsort(stable", "the key", "No. Alone"):
-        assert word not in text
-    assert text.count("YOUR CODE HERE") == 10 + 1  # and once where it is explained
-    assert text.count("YOUR ANSWER HERE") == 2
-    assert (course / "release" / A1 / "a1.py").is_file()
+SOLUTION = re.compile(r"### BEGIN SOLUTION\n(.*?)### END SOLUTION", re.DOTALL)
+
+
+@every_assignment
+def test_the_source_is_clean_and_the_release_tells_nothing(assignment, course):
+    source = SOURCES[assignment]
+    assert not any(cell.get("outputs") for cell in source.cells)
+    assert sum(POINTS[assignment].values()) == 20
+    release = make_release(assignment, course)
+    cells = nbformat.read(release / f"{assignment}.ipynb", as_version=4).cells
+    text = "\n".join(cell.source for cell in cells)
+    assert not [word for word in ("BEGIN", "HIDDEN", "SOLUTION", "the key") if word in text]
+    solutions = SOLUTION.findall("\n".join(cell.source for cell in source.cells))
+    lines = {line.strip() for solution in solutions for line in solution.splitlines()}
+    assert not [line for line in lines if len(line) > 45 and line in text]
+    answers = [cell for cell in source.cells if is_answer(cell)]
+    assert not [cell for cell in answers if cell.source in text]
+    assert text.count("YOUR CODE HERE") == len(solutions) + 1  # and once where it is explained
+    assert text.count("YOUR ANSWER HERE") == len(answers) + 1
+    assert {path.name for path in release.glob("*.py")} == {
+        "handout.py",
+        *(path.name for path in (HERE / "source" / assignment).glob("*.py")),
+    }
+
+
+def test_a_folder_without_submissions_is_named(tmp_path, capsys):
+    (tmp_path / "student").mkdir()
+    assert grade_folder([str(tmp_path)]) == 1
+    assert (
+        f"holds no STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb with one of {A1}" in capsys.readouterr().out
+    )
 
 
 def test_everything_is_made_in_the_build_folder():
@@ -283,20 +293,20 @@ def test_everything_is_made_in_the_build_folder():
 
 
 def test_only_answers_and_added_cells_are_taken_from_a_submission():
-    release = deepcopy(SOURCE)
+    source = SOURCES[A1]
     mine = tampered(answered(name='student = "me"'))
     mine.cells.insert(4, new_code_cell("helper = 1"))
-    mine.cells = [cell for cell in mine.cells if cell.id not in ("scan", *BY_HAND)]
+    mine.cells = [cell for cell in mine.cells if cell.id not in ("scan", *BY_HAND[A1])]
     for cell in mine.cells:
         if cell.id == "setup":
             cell.source, cell.cell_type = "quit()", "markdown"
-    result = fitted(mine, deepcopy(release))
-    expected = {cell.id: cell.source for cell in SOURCE.cells}
+    result = fitted(mine, deepcopy(source))
+    expected = {cell.id: cell.source for cell in source.cells}
     expected |= {"name": 'student = "me"', "scan": "# This cell was missing."}
     kept = [cell for cell in result.cells if cell.id in expected]
     assert {cell.id: cell.source for cell in kept} == expected
-    assert [cell.id for cell in kept] == [cell.id for cell in SOURCE.cells]
-    assert [cell.metadata for cell in kept] == [cell.metadata for cell in SOURCE.cells]
+    assert [cell.id for cell in kept] == [cell.id for cell in source.cells]
+    assert [cell.metadata for cell in kept] == [cell.metadata for cell in source.cells]
     assert [cell.source for cell in result.cells if cell.id not in expected] == ["helper = 1"]
 
 

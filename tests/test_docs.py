@@ -23,7 +23,8 @@ TEXTS = {
 PLACES = [
     ROOT,
     ROOT / "prunelab",
-    ROOT / "course" / "source" / "A1_masks",
+    ROOT / "course" / "source",
+    *(ROOT / "course" / "source").glob("A*"),
     DATA_DIR,
     DATA_DIR / "results",
     DATA_DIR / "published",
