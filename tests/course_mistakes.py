@@ -123,11 +123,68 @@ TICKETS = {
                     "the lower end of its interval"),
 }  # fmt: skip
 
-MISTAKES = {"A1_masks": MASKS, "A4_tickets": TICKETS}
+STATISTICS = "norm.running_mean, norm.running_var = norm.running_mean[kept], norm.running_var[kept]"
+COLUMNS = "silent.fc.weight.view(len(silent.fc.weight), channels, -1)[:, away] = 0"
+STRICT = "(found - expected).abs().max() < 1e-4 * expected.abs().max()"
+AGREE = "(found.argmax(1) == expected.argmax(1)).float().mean() > 0.5"
+SURGERY = {
+    "bias": ("cut-pair", "first.bias = nn.Parameter(first.bias[kept])", "pass", "a-pair",
+             "the bias of first still has 4 entries"),
+    "first entries": ("cut-pair", "norm.running_mean[kept]", "norm.running_mean[: len(kept)]",
+                      "a-pair", "norm.running_mean should hold the entries 1 and 3"),
+    "grouped": ("cut-pair", "first.groups > 1 or second.groups > 1", "first.groups > 1",
+                "a-grouped", "second is grouped, and your function cuts it"),
+    "no ReLU": ("folded-bias", ".relu()", "", "a-fold", "the constants pass a ReLU"),
+    "one pixel": ("folded-bias", ".sum(dim=(2, 3))", "[:, :, 0, 0]", "a-fold",
+                  "each pixel of the kernel reads the constant"),
+    "places": ("difference", '{"inside": inside, "border"', '{"border": inside, "inside"',
+               "a-border", "the number of the other place"),
+    "by pixel": ("cut-linear", "(channels, -1))[:, kept]", "(-1, channels))[:, :, kept]",
+                 "b-columns", "you leave out every third column"),
+    "no shortcut": ("group", '"block1.shortcut", *', "*", "c-group",
+                    "writes: block1.shortcut is missing"),
+    "other mean": ("cut-sum", STATISTICS, STATISTICS.replace("mean[kept]", "mean[: len(kept)]"),
+                   "c-cut", "some layer holds the entries of other channels"),
+    "zero filters": ("is-right", COLUMNS, "silent.block1.conv2.weight[away] = 0", "c-test",
+                     "a right cut, and your test calls it wrong"),
+    "accuracy": ("is-right", STRICT, AGREE, "c-test", "and your test passes it"),
+    "masked": ("is-right", "        return False\n    silent", "        pass\n    silent",
+               "c-test", "not noticed: a network that is masked, and not cut"),
+    "old mean": ("recalibrate", "norm.reset_running_stats()", "pass", "d-recalibrate",
+                 "the old mean of 100 is still in yours"),
+    "momentum": ("recalibrate", "norm.momentum = None", "norm.momentum = 0.1", "d-recalibrate",
+                 "at momentum 0.1 a batch counts only a tenth"),
+    "mode": ("recalibrate", "module.training = mode", "pass", "d-recalibrate",
+             "each module should be in the mode that it had"),
+    "dropout": ("recalibrate", "model.eval()", "model.train()", "d-recalibrate",
+                "dropout was on while you measured"),
+    "new share": ("share", "0.9**10", "1 - 0.9**10", "d-share", "65 % is the share that is new"),
+    "percent": ("accuracy", "evaluate(model", "100 * evaluate(model", "d-accuracy",
+                "not percents"),
+    "mean": ("latency-ms", ".median()", ".mean()", "e-latency", "take the median"),
+    "cold": ("latency-ms", "range(warm_up)", "range(0)", "e-latency",
+             "3 passes of warm-up and 25 that count are 28"),
+    "gradients": ("latency-ms", "torch.no_grad()", "torch.enable_grad()", "e-latency",
+                  "measure without gradients"),
+    "threads": ("latency-ms", "torch.set_num_threads(before)", "pass", "e-latency",
+                "torch has other threads than before"),
+    "no prediction": ("prediction", ', "rounding": 1.3', "", "e-commit", "predict 'macs' and"),
+    "one image": ("measured", "count_macs(model, x)", "count_macs(model, x[:1])", "e-measured",
+                  "these are the MACs of one image"),
+    "few runs": ("measured", '"runs": 30', '"runs": 5', "e-measured",
+                 "a median of 5 runs moves too much"),
+    "no unit": ("figure", " (ms)", "", "e-figure", "no label with its unit"),
+}  # fmt: skip
+
+MISTAKES = {"A1_masks": MASKS, "A3_surgery": SURGERY, "A4_tickets": TICKETS}
 TOGETHER = {
     "A1_masks": (
         "rounded down", "no abs", "no square", "NaN", "percent", "no prediction", "bias",
         "never cut", "no unit", "hook", "masks kept",
+    ),
+    "A3_surgery": (
+        "bias", "grouped", "places", "by pixel", "no shortcut", "other mean", "zero filters",
+        "dropout", "new share", "percent", "mean", "no prediction", "one image", "no unit",
     ),
     "A4_tickets": (
         "rounded down", "no copy", "remembers", "normal", "about as many", "test chooses",

@@ -23,16 +23,17 @@ def commit(
     names: tuple[str, ...],
     low: float = 0,
     file: str = "prediction.json",
+    unit: str = "points",
 ) -> None:
-    """Write a prediction of points down, once. Another one later is refused."""
+    """Write a prediction down, once. Another one later is refused."""
     if not isinstance(prediction, dict) or set(prediction) != set(names):
         wanted = " and ".join(map(repr, names))
         raise ValueError(f"predict {wanted}, in a dictionary; yours is {prediction!r}")
-    for name, points in prediction.items():
-        if isinstance(points, bool) or not isinstance(points, int | float):
-            raise ValueError(f"{name!r} must be a number of points, such as 3; yours: {points!r}")
-        if not low <= points <= 100:
-            raise ValueError(f"{name!r} must be from {low} to 100 points; yours: {points}")
+    for name, number in prediction.items():
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise ValueError(f"{name!r} must be a number of {unit}, such as 3; yours: {number!r}")
+        if not low <= number <= 100:
+            raise ValueError(f"{name!r} must be from {low} to 100 {unit}; yours: {number}")
     written = Path(file)
     if written.exists() and json.loads(written.read_text()) != prediction:
         raise ValueError(
@@ -40,7 +41,7 @@ def commit(
             "A wrong prediction costs no points; a changed one does. Put the first one back."
         )
     written.write_text(json.dumps(prediction))
-    print("committed:", ", ".join(f"{points} points {name}" for name, points in prediction.items()))
+    print("committed:", ", ".join(f"{number} {unit} {name}" for name, number in prediction.items()))
 
 
 def drawn_numbers(figure) -> Tensor:
