@@ -67,8 +67,11 @@ grade: $(VENV)/ready
 test-course: $(VENV)/ready
 	ALL_MISTAKES=1 $(ONE_THREAD) $(BIN)/python -m pytest tests/test_course.py
 
-site slides: $(VENV)/site-ready
-	$(ONE_THREAD) $(BIN)/python -m docs.$@
+site: $(VENV)/site-ready
+	$(ONE_THREAD) $(BIN)/python -m docs.site
+
+slides: $(VENV)/site-ready
+	$(ONE_THREAD) $(BIN)/python -m docs.slides
 
 $(VENV)/site-ready: $(VENV)/ready pyproject.toml
 	$(BIN)/pip install --quiet --constraint $(VENV)/tested-versions.txt --editable '.[site]'

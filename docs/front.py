@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from docs import practice, rooms
-from docs.chapters import title
+from docs.chapters import chapters, title
 from docs.markdown import ROOT
 
 COURSE = ("course/README.md",)
@@ -50,8 +50,11 @@ def menu(pages: Sequence[str], caption: str | None = None) -> str:
 def practice_index() -> str:
     """The page that lists all practice pages."""
     about = "After each notebook: tasks, three hints each, and a solution, all behind folds."
-    pages = [practice.name_of(number) for number in practice.with_exercises()]
-    return f"# Exercises\n\n{about}\n\n{_bullets(pages)}\n{menu(pages)}"
+    titles = {title(path)[:2]: title(path) for path in chapters()}
+    pages = {practice.name_of(number): titles[number] for number in practice.with_exercises()}
+    listed = "\n".join(f"* [{words}]({name})" for name, words in pages.items())
+    entries = [f"{words} <{name}>" for name, words in pages.items()]
+    return f"# Exercises\n\n{about}\n\n{listed}\n{menu(entries)}"
 
 
 def api_index() -> str:
@@ -88,10 +91,6 @@ def equations_page(homes: dict[str, str]) -> str:
 
 def _by_number(item: tuple[str, object]) -> tuple[int, ...]:
     return tuple(map(int, item[0].split(".")))
-
-
-def _bullets(pages: Sequence[str]) -> str:
-    return "\n".join(f"* [](/{page})" for page in pages)
 
 
 def _first_line(docstring: str) -> str:
