@@ -7,6 +7,8 @@
 # make course     the release and the key of the assignments, into build/course (course/README.md)
 # make grade      SUBMITTED=FOLDER grades what students handed in: marks and pages of feedback
 # make test-course  every planted mistake of the assignments, graded (some minutes)
+# make site       the notebooks, exercises, equations and docstrings as pages, into build/site
+# make slides     a deck for each week of the course, into build/slides
 # make notebooks  write the practice notebooks, execute every notebook top to bottom, in place, and
 #                 write the README's table
 # make figures    draw the figures of the recorded studies into build/figures
@@ -21,8 +23,8 @@ export RUFF_CACHE_DIR := $(VENV)/cache/ruff
 export MYPY_CACHE_DIR := $(VENV)/cache/mypy
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TQDM_DISABLE=1
 
-.PHONY: lab test test-package test-pythons test-zoo mutants course grade test-course notebooks \
-	figures
+.PHONY: lab test test-package test-pythons test-zoo mutants course grade test-course site slides \
+	notebooks figures
 
 lab: $(VENV)/ready
 	$(BIN)/jupyter lab --config=notebooks/jupyter_lab_config.py
@@ -64,6 +66,16 @@ grade: $(VENV)/ready
 
 test-course: $(VENV)/ready
 	ALL_MISTAKES=1 $(ONE_THREAD) $(BIN)/python -m pytest tests/test_course.py
+
+site: $(VENV)/site-ready
+	$(ONE_THREAD) $(BIN)/python -m docs.site
+
+slides: $(VENV)/site-ready
+	$(ONE_THREAD) $(BIN)/python -m docs.slides
+
+$(VENV)/site-ready: $(VENV)/ready pyproject.toml
+	$(BIN)/pip install --quiet --constraint $(VENV)/tested-versions.txt --editable '.[site]'
+	touch $@
 
 notebooks: $(VENV)/ready
 	$(BIN)/python -m prunelab.exercises notebooks/exercises

@@ -1,0 +1,1 @@
+"""The site and the slides, derived from the notebooks, the exercises and the docstrings."""
