@@ -7,6 +7,8 @@
 # make course     the release and the key of the assignments, into build/course (course/README.md)
 # make grade      SUBMITTED=FOLDER grades STUDENT/A1_masks/A1_masks.ipynb: marks and pages
 # make test-course  every planted mistake of the assignments, graded (some minutes)
+# make explorer   one page that replays the recorded studies of recovery, into build/explorer
+# make test-browser  that page, and every notebook in real JupyterLab, in Chromium (an hour)
 # make notebooks  write the practice notebooks, execute every notebook top to bottom, in place, and
 #                 write the README's table
 # make figures    draw the figures of the recorded studies into build/figures
@@ -21,8 +23,8 @@ export RUFF_CACHE_DIR := $(VENV)/cache/ruff
 export MYPY_CACHE_DIR := $(VENV)/cache/mypy
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TQDM_DISABLE=1
 
-.PHONY: lab test test-package test-pythons test-zoo mutants course grade test-course notebooks \
-	figures
+.PHONY: lab test test-package test-pythons test-zoo mutants course grade test-course explorer \
+	test-browser notebooks figures
 
 lab: $(VENV)/ready
 	$(BIN)/jupyter lab --config=notebooks/jupyter_lab_config.py
@@ -64,6 +66,13 @@ grade: $(VENV)/ready
 
 test-course: $(VENV)/ready
 	ALL_MISTAKES=1 $(ONE_THREAD) $(BIN)/python -m pytest tests/test_course.py
+
+explorer: $(VENV)/ready
+	$(ONE_THREAD) $(BIN)/python -m prunelab.explorer --to build/explorer
+
+test-browser: $(VENV)/ready
+	$(BIN)/pip install --quiet --editable '.[test,browser]'
+	ALL_NOTEBOOKS=1 $(ONE_THREAD) $(BIN)/python -m pytest tests/test_explorer.py tests/browser
 
 notebooks: $(VENV)/ready
 	$(BIN)/python -m prunelab.exercises notebooks/exercises
