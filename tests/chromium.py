@@ -8,6 +8,8 @@ from importlib.util import find_spec
 
 import pytest
 
+PATIENCE = float(os.environ.get("PATIENCE", "300"))
+"""Seconds that anything may take; a notebook takes a minute on a core of its own."""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 

@@ -137,7 +137,8 @@ def _rate(numbers: Numbers, cell: tuple, way: str) -> str:
     if (*cell, way) not in numbers.chosen_rates.index:
         return "that of the dense training"
     rate = numbers.chosen_rates[(*cell, way)]
-    return f"{rate:g}, chosen ({rate / numbers.dense_rate[cell[0]]:.1f} × the dense training's)"
+    times = round(rate / numbers.dense_rate[cell[0]], 1)
+    return f"{rate:g}, chosen ({times:g} × the dense training's)"
 
 
 def _left(numbers: Numbers, cell: tuple) -> str:

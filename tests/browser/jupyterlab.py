@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from prunelab.data import ROOT
+from tests.chromium import PATIENCE
 
 WATCHED = Path(__file__).parent / "watched"
-PATIENCE = float(os.environ.get("PATIENCE", "300"))
-"""Seconds that anything may take; a notebook takes a minute on a core of its own."""
 CELLS = """() => {
   const panel = jupyterapp.shell.currentWidget;
   return panel.content.widgets.map(cell => ({
@@ -120,7 +119,7 @@ class Notebook:
         self.page.goto(f"{server.url}lab/tree/notebooks/{path}?reset&token={server.token}")
         self.page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
         self.page.wait_for_function(
-            "jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.status === 'idle'"
+            "jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
         )
 
     def outside(self) -> list[str]:
@@ -152,10 +151,12 @@ class Notebook:
         """A cell on the screen."""
         self.page.evaluate(
             "i => { const notebook = jupyterapp.shell.currentWidget.content;"
-            " notebook.activeCellIndex = i; return notebook.scrollToItem(i, 'center'); }",
+            " notebook.activeCellIndex = i;"
+            " notebook.widgets[i].node.dataset.number = i;"
+            " return notebook.scrollToItem(i, 'center'); }",
             index,
         )
-        found = self.page.locator(f'.jp-Cell[data-windowed-list-index="{index}"]')
+        found = self.page.locator(f'.jp-Cell[data-number="{index}"]')
         found.wait_for()
         return found
 
