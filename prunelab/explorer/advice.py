@@ -71,7 +71,7 @@ def _not_as_good(numbers: Numbers, cell: tuple, way: str) -> str:
     over = numbers.over_best
     difference = over[(over[[*CELL, "method"]] == [*cell, way]).all(axis=1)]
     words, points = difference["verdict"].item(), minus(written(difference).item())
-    return f"In {cell[0]}: {words}, {points} from {behind['best']}, the best way there."
+    return f"In {cell[0]}: {words}, {points} against {behind['best']}, the best way there."
 
 
 def _few(numbers: Numbers, cell: tuple) -> str:
