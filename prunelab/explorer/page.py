@@ -173,7 +173,7 @@ def _dense_rate(numbers: Numbers, network: str, row: pd.Series) -> str:
 
 
 def _study(name: str) -> str:
-    record = load_record(name)
+    record = load_record(name) or {}
     return (
         f"{name}: {record['rows']:,} rows, {record['seeds']} seeds, recorded on {record['date']} "
         f"from commit {record['commit'][:10]}."

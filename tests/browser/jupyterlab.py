@@ -30,8 +30,8 @@ FINISHED = """() => {
   const panel = jupyterapp.shell.currentWidget;
   const code = panel.content.widgets.filter(
     cell => cell.model.type === 'code' && cell.model.sharedModel.getSource().trim());
-  const failed = code.some(cell => cell.model.outputs.toJSON().some(
-    output => output.output_type === 'error'));
+  const failed = code.some(({ model: { outputs } }) => Array.from(
+    { length: outputs.length }, (_, i) => outputs.get(i).type).includes('error'));
   const idle = panel.sessionContext.session?.kernel?.status === 'idle';
   return failed || (idle && code.every(cell => cell.model.executionCount
     && cell.model.executionState !== 'running'));
@@ -82,7 +82,7 @@ def served(folder: Path) -> Iterator[Server]:
             yield Server(*_where(process, runtime, folder / "server.log"), called)
         finally:
             process.terminate()
-            process.wait(60)
+            process.wait(PATIENCE)
 
 
 def _where(process: subprocess.Popen, runtime: Path, log: Path) -> tuple[str, str]:
@@ -139,7 +139,7 @@ class Notebook:
 
     def wait(self) -> None:
         """Until everything has run, or something has failed."""
-        self.page.wait_for_function(FINISHED, timeout=1000 * PATIENCE, polling=200)
+        self.page.wait_for_function(FINISHED, timeout=1000 * PATIENCE, polling=500)
 
     def run_all(self) -> None:
         """All cells by the menu, from no outputs at all."""
@@ -165,6 +165,7 @@ class Notebook:
         self.cell(index).locator(".cm-content").click()
         self.page.keyboard.press("ControlOrMeta+A")
         self.page.keyboard.insert_text(source)
+        assert self.cells()[index]["source"] == source
         if run:
             count = self.cells()[index]["count"]
             self.page.keyboard.press("Control+Enter")
