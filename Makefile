@@ -9,6 +9,8 @@
 # make test-course  every planted mistake of the assignments, graded (some minutes)
 # make site       the notebooks, exercises, equations and docstrings as pages, into build/site
 # make slides     a deck for each week of the course, into build/slides
+# make explorer   one page that replays the recorded studies of recovery, into build/explorer
+# make test-browser  that page, and every notebook in real JupyterLab, in Chromium (an hour)
 # make notebooks  write the practice notebooks, execute every notebook top to bottom, in place, and
 #                 write the README's table
 # make figures    draw the figures of the recorded studies into build/figures
@@ -24,7 +26,7 @@ export MYPY_CACHE_DIR := $(VENV)/cache/mypy
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TQDM_DISABLE=1
 
 .PHONY: lab test test-package test-pythons test-zoo mutants course grade test-course site slides \
-	notebooks figures
+	explorer test-browser notebooks figures
 
 lab: $(VENV)/ready
 	$(BIN)/jupyter lab --config=notebooks/jupyter_lab_config.py
@@ -68,6 +70,7 @@ test-course: $(VENV)/ready
 	ALL_MISTAKES=1 $(ONE_THREAD) $(BIN)/python -m pytest tests/test_course.py
 
 site: $(VENV)/site-ready
+	$(ONE_THREAD) $(BIN)/python -m prunelab.explorer --to build/explorer
 	$(ONE_THREAD) $(BIN)/python -m docs.site
 
 slides: $(VENV)/site-ready
@@ -76,6 +79,13 @@ slides: $(VENV)/site-ready
 $(VENV)/site-ready: $(VENV)/ready pyproject.toml
 	$(BIN)/pip install --quiet --constraint $(VENV)/tested-versions.txt --editable '.[site]'
 	touch $@
+
+explorer: $(VENV)/ready
+	$(ONE_THREAD) $(BIN)/python -m prunelab.explorer --to build/explorer
+
+test-browser: $(VENV)/ready
+	$(BIN)/pip install --quiet --editable '.[test,browser]'
+	ALL_NOTEBOOKS=1 $(ONE_THREAD) $(BIN)/python -m pytest tests/test_explorer.py tests/browser
 
 notebooks: $(VENV)/ready
 	$(BIN)/python -m prunelab.exercises notebooks/exercises

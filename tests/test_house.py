@@ -14,20 +14,21 @@ FILES = {
 }
 GROUND_FLOOR = sorted(PACKAGE.glob("*.py"))
 TECHNIQUES = {"distillation", "rewinding", "finetuning", "gradual", "batchnorm"}
-ABOVE = {"figures", "exercises", "teaching"}  # what only draws, tabulates or asks
+ABOVE = {"figures", "exercises", "explorer", "teaching"}  # what only draws, tabulates or asks
 FORBIDDEN = {
     "channels": {*ABOVE, "lab", "studies", "engines", "surgery", "lottery"},
     "engines": {*ABOVE, "lab", "studies", "channels"},
     "studies": ABOVE,
     "lab": ABOVE,
-    "figures": {"exercises", "teaching"},
-    "exercises": {"figures", "teaching", "lab", "studies"},
+    "figures": {"exercises", "explorer", "teaching"},
+    "explorer": {"exercises", "teaching"},
+    "exercises": {"figures", "explorer", "teaching", "lab", "studies"},
     "surgery": {*ABOVE, "lab", "studies", "engines"},
     "training": {*ABOVE, "lab", "studies", "channels"},
     "data": {*ABOVE, "lab", "studies", "channels"},
     "sparsity": {*ABOVE, "lab", "studies", "channels"},
-    "teaching": {"exercises", "lab", "studies", "channels", "engines"},
-    "cli": {"exercises", "teaching"},
+    "teaching": {"exercises", "explorer", "lab", "studies", "channels", "engines"},
+    "cli": {"exercises", "explorer", "teaching"},
 }
 OTHERS_ON_THE_GROUND_FLOOR = {*ABOVE, "lab", "studies", "channels", "engines"}
 FLOOR = 2700
