@@ -47,7 +47,8 @@ class Block:
 def select(notebook: NotebookNode) -> list[Slide]:
     """The slides of a notebook, in its order."""
     slides: list[Slide] = []
-    heading, told = "", []
+    heading = ""
+    told: list[str] = []
     for block in blocks(notebook):
         asked = bool(slides) and slides[-1].kind == "prediction" and not told
         if block.kind == "heading":

@@ -53,7 +53,9 @@ def drawn_numbers(figure) -> Tensor:
         for group in axes.collections:
             found += np.ravel(group.get_offsets().tolist()).tolist()
             if isinstance(group, LineCollection | PolyCollection):
-                found += [number for path in group.get_paths() for number in path.vertices.flat]
+                found += [
+                    number for path in group.get_paths() for number in np.ravel(path.vertices)
+                ]
         for bar in axes.patches:
             found += [bar.get_height(), bar.get_width()]
     return torch.tensor([float(number) for number in found], dtype=torch.float64)

@@ -91,8 +91,8 @@ def filled(module: nn.Module, seed: int) -> nn.Module:
             parameter.normal_(0, 0.5, generator=generator)
         for layer in module.modules():
             if isinstance(layer, _BatchNorm):
-                layer.running_mean.normal_(generator=generator)
-                layer.running_var.uniform_(0.5, 2, generator=generator)
+                layer.get_buffer("running_mean").normal_(generator=generator)
+                layer.get_buffer("running_var").uniform_(0.5, 2, generator=generator)
     return module.eval()
 
 

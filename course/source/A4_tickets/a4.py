@@ -37,7 +37,8 @@ def your_curves(seed: int) -> Data:
     x = torch.from_numpy(drawn["x"]).float().view(-1, 1, 1, settings.final_seq_length)
     y = torch.from_numpy(drawn["y"]).long()
     parts = zip(x.split((TRAIN, VALID, TEST)), y.split((TRAIN, VALID, TEST)), strict=True)
-    return Data("mnist-1d", *(Split(*part) for part in parts), tuple("0123456789"))
+    train, valid, test = (Split(*part) for part in parts)
+    return Data("mnist-1d", train, valid, test, tuple("0123456789"))
 
 
 def your_rates(seed: int) -> dict[str, float]:
@@ -108,7 +109,7 @@ class Rehearsal:
             for parameter in network.parameters():
                 parameter.add_(torch.randn(parameter.shape, generator=self.generator))
             for name, mask in masks.items():
-                network.get_submodule(name).weight.mul_(mask)
+                network.get_parameter(f"{name}.weight").mul_(mask)
         self.calls.append(call | {"after": _copied(network.state_dict())})
 
 
