@@ -1,7 +1,7 @@
 """What assignment A3 brings along: your network, filled layers, and a clock that pretends."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from unittest.mock import patch
@@ -94,6 +94,16 @@ def filled(module: nn.Module, seed: int) -> nn.Module:
                 layer.get_buffer("running_mean").normal_(generator=generator)
                 layer.get_buffer("running_var").uniform_(0.5, 2, generator=generator)
     return module.eval()
+
+
+def check_names(what: str, answer: dict, names: Collection) -> None:
+    """Is the answer a dictionary with just these names? Says what is missing, and what is more."""
+    kind = type(answer).__name__
+    assert isinstance(answer, dict), f"{what} should be a dictionary; it is a {kind}"
+    missing = [name for name in names if name not in answer]
+    more = [name for name in answer if name not in names]
+    assert not missing, f"{what}: these names are missing: {missing}; yours: {list(answer)}"
+    assert not more, f"{what}: these names are too many: {more}; wanted: {list(names)}"
 
 
 class Pretender(nn.Module):
