@@ -62,8 +62,8 @@ def _leads_somewhere(target: str, path: Path, pages: dict[Path, Page]) -> bool:
     to = (path.parent / unquote(parts.path)).resolve() if parts.path else path
     if not to.is_file():
         return False
-    fragment = unquote(parts.fragment)
-    return not fragment or to not in pages or fragment in pages[to].ids
+    anchors = {parts.fragment, unquote(parts.fragment)}  # a browser tries it both ways
+    return not parts.fragment or to not in pages or bool(anchors & pages[to].ids)
 
 
 def main(site: Path) -> int:

@@ -85,6 +85,7 @@ def exported(notebook: NotebookNode) -> str:
         reveal_url_prefix="reveal",
         reveal_theme="white",
         mathjax_url="mathjax/tex-chtml.js",
+        exclude_anchor_links=True,
     )
     page, _ = exporter.from_notebook_node(notebook)
     return page

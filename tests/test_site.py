@@ -161,6 +161,7 @@ def test_the_menu_has_every_notebook():
     ("html", "said"),
     [
         ('<a href="b.html#there">b</a><a href="https://far.org">far</a><a href="#me">me</a>', None),
+        ('<p id="%C2%B7"><a href="#%C2%B7">both ways</a>', None),
         ('<a href="c.html">c</a>', "a.html: c.html leads nowhere"),
         ('<a href="b.html#gone">b</a>', "a.html: b.html#gone leads nowhere"),
         ('<img src="no.png">', "a.html: no.png leads nowhere"),
