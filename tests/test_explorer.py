@@ -287,7 +287,7 @@ BOTH = {"chart", "accuracies", "differences"}
 CONTROLS = {
     "network": ("resnet20", BOTH | {"advice", "spoken"}),
     "pruned": ("weights, layerwise", BOTH | {"advice", "spoken"}),
-    "density": ("0.2", BOTH | {"advice", "spoken"} - {"accuracies"}),
+    "density": ("0.2", {"chart", "differences", "advice", "spoken"}),
     "budget": ("0.25", BOTH | {"advice", "spoken"}),
     "axis": ("budget", {"chart", "accuracies"}),
     "against": ("dense", {"differences"}),
