@@ -418,6 +418,8 @@ function showGains() {
       + `${state.against === "dense" ? "" : `, ${kind} on validation images`}. Bars are 95 % `
       + `intervals, paired by seed; the gray band is ±${facts.matters} points.`;
   $("beyond").hidden = true;
+  const [caption, head, body] = $("differences").children;
+  [caption, head, body].forEach((part) => part.replaceChildren());
   if (!here) return;
   const rows = drawn()
     .filter((way) => here.ways[way.name])
@@ -426,7 +428,6 @@ function showGains() {
   const compared = rows.filter((row) => row.text);
   const [low, high] = compared.length ? gainsRange(compared) : [-1, 1];
   const at = (value) => 100 * (value - low) / (high - low);
-  const [caption, head, body] = $("differences").children;
   caption.textContent = $("gains-words").textContent;
   const column = { scope: "col", role: "columnheader" };
   head.replaceChildren(make("tr", { role: "row" }, make("th", column, "way back"),
