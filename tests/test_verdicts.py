@@ -199,6 +199,36 @@ def test_14_when_the_ticket_of_the_convnet_is_stable_and_how_accurate_it_is():
     assert interval(lenet.set_index("seed")["barrier"])[1] < 0.001
 
 
+def test_14_rounds_make_better_masks_and_no_barrier_does_not_say_that_a_ticket_matches():
+    rounds = read("iterative_instability")
+    once = read("instability").query("network == 'half_convnet'")
+    lost, barrier = [], []
+    for k in sorted(rounds["k"].unique()):
+        two = {"lost": [], "barrier": []}
+        tables = {("round", 0, 2): rounds, ("kind", "dense", "ticket"): once}
+        for (between, dense, ticket), table in tables.items():
+            rows = table[table["k"] == k]
+            two["lost"].append(gap(rows, between, dense, ticket))
+            kept = rows[rows[between] == ticket].set_index("seed")["barrier"]
+            two["barrier"].append(kept)
+        lost.append(side(two["lost"][0] - two["lost"][1]))
+        barrier.append(side(two["barrier"][0] - two["barrier"][1]))
+    assert "".join(lost) == "<?<<"
+    assert "".join(barrier) == "????"
+    dense = rounds[rounds["round"] == 0].set_index(["k", "seed"])["test_accuracy"]
+    pairs = rounds[rounds["round"] > 0].set_index(["k", "seed"])
+    matches = dense.loc[pairs.index] - pairs["test_accuracy"] <= 0.002 + 1e-9
+    free = pairs["round_barrier"] <= 0.005 + 1e-9
+    assert [int(n) for n in (matches.sum(), (matches & free).sum())] == [17, 15]
+    assert [int(n) for n in ((~matches).sum(), (~matches & free).sum())] == [43, 25]
+    late = (pairs["round"] == 2) & (pairs.index.get_level_values("k") > 17)
+    assert [int(n) for n in (late.sum(), (late & free).sum(), (late & ~matches).sum())] == [
+        10,
+        10,
+        8,
+    ]
+
+
 def test_14_what_masks_signs_magnitudes_and_zeros_are_worth():
     of = dict(list(read("supermasks").groupby("experiment")))
     mean = of["masks"].groupby(["criterion", "values", "density"])["test_accuracy"].mean()
