@@ -8,7 +8,7 @@ from docs.chapters import chapters, title
 from docs.markdown import ROOT
 
 COURSE = ("course/README.md",)
-PROJECT = ("data/PROTOCOL.md", "data/README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+PROJECT = ("data/PROTOCOL.md", "data/README.md", "CONTRIBUTING.md", "CHANGELOG.md", "README.ko.md")
 PART = re.compile(r"^\*\*(Part [^*]+)\*\*\n(.*?)(?=^\*\*|^#)", re.MULTILINE | re.DOTALL)
 CHAPTER = re.compile(r"\]\((notebooks/\d[^)]+\.ipynb)\)")
 

@@ -148,6 +148,7 @@ def look(book: Notebook, name: str, sliders: list[int]) -> None:
 def test_an_exercise_is_answered_wrong_and_right(opened, name):
     chapter = name[:2]
     book = opened(f"exercises/{chapter}_exercises.ipynb")
+    book.menu("Edit", "Clear Outputs of All Cells")  # and with them the counts of another run
     by_id = {cell["id"]: i for i, cell in enumerate(book.cells())}
     key = {cell["id"]: cell["source"] for cell in practice(chapter, key=True)["cells"]}
     book.write(by_id["imports"], key["imports"], run=True)
