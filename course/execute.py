@@ -27,7 +27,7 @@ class LimitedExecute(Execute):
 
     timeout = Integer(60, help="seconds a cell").tag(config=True)
     iopub_timeout = Integer(15, help="seconds that an interrupted cell has left").tag(config=True)
-    startup_timeout = Integer(300, help="seconds until the kernel answers").tag(config=True)
+    startup_timeout = Integer(120, help="seconds until the kernel answers").tag(config=True)
     seconds = Integer(900, help="seconds a notebook").tag(config=True)
     memory = Float(4.0, help="GiB of memory").tag(config=True)
     hidden: List = List([], help="folders that the submission cannot read").tag(config=True)
@@ -51,15 +51,25 @@ class LimitedExecute(Execute):
             "TMPDIR": self.folder,
             "TQDM_DISABLE": "1",
         }
-        self.km.kernel_spec.argv = [sys.executable, str(KERNEL), "-f", "{connection_file}"]
+        self.km.kernel_spec.argv = [sys.executable, str(KERNEL), "-f", "{connection_file}"]  # type: ignore[has-type]
         super().start_new_kernel(env=environment, **kwargs)
+        self.alarm = threading.Timer(self.seconds, self.kill)
+        self.alarm.daemon = True
         self.alarm.start()
+
+    def start_new_kernel_client(self):
+        """Two more kernels where one does not answer: nothing of the submission has run yet."""
+        for _ in range(2):
+            with suppress(RuntimeError):
+                return super().start_new_kernel_client()
+            self.alarm.cancel()
+            self.km = self.create_kernel_manager()
+            self.start_new_kernel()
+        return super().start_new_kernel_client()
 
     def preprocess(self, nb, resources, km=None):
         self.folder = tempfile.mkdtemp()
         self.reached = -1
-        self.alarm = threading.Timer(self.seconds, self.kill)
-        self.alarm.daemon = True
         try:
             return super().preprocess(nb, resources, km)
         except (DeadKernelError, CellTimeoutError):  # it ended, or could not be interrupted
@@ -67,7 +77,8 @@ class LimitedExecute(Execute):
             mark_as_not_run(nb, self.reached)
             return nb, resources
         finally:
-            self.alarm.cancel()
+            if hasattr(self, "alarm"):
+                self.alarm.cancel()
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def preprocess_cell(self, cell, resources, index):

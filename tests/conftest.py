@@ -13,6 +13,14 @@ settings.register_profile(
 settings.load_profile("prunelab")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests first, on each of two workers, who get one half of all tests each."""
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = [item for item in items if item not in set(long)]
+    middle = len(others) // 2
+    items[:] = [*long[::2], *others[:middle], *long[1::2], *others[middle:]]
+
+
 @pytest.fixture(scope="session")
 def full_data() -> Data:
     return load_data()

@@ -14,10 +14,12 @@ import pytest
 pytest.importorskip("nbgrader", reason="nbgrader is not installed: pip install '.[course]'")
 
 import nbformat
-from nbformat.v4 import new_code_cell
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_notebook
 
 from course.build import COURSE, HERE, ROOT, assignments, main, make_key, make_release
 from course.collect import CannotBeRead, fitted, read
+from course.execute import LimitedExecute
 from course.grade import grade
 from course.grade import main as grade_folder
 from prunelab.lab.runner import BUILD
@@ -141,6 +143,7 @@ def course(tmp_path_factory):
     return tmp_path_factory.mktemp("course")
 
 
+@pytest.mark.long
 @every_assignment
 def test_the_key_has_all_points_the_release_none_and_mistakes_lose_theirs(
     assignment, course, tmp_path, subtests
@@ -180,6 +183,23 @@ def test_the_key_has_all_points_the_release_none_and_mistakes_lose_theirs(
         assert "A real limit is named." in feedback(course, assignment, "key")
 
 
+def test_a_kernel_that_does_not_answer_is_started_again(tmp_path, monkeypatch):
+    answers, usual = iter([False, True]), NotebookClient.start_new_kernel_client
+
+    def sometimes(client):
+        if not next(answers):
+            client._cleanup_kernel()
+            raise RuntimeError("Kernel didn't respond in 120 seconds")
+        return usual(client)
+
+    monkeypatch.setattr(NotebookClient, "start_new_kernel_client", sometimes)
+    notebook = new_notebook(cells=[new_code_cell("print(6 * 7)")])
+    LimitedExecute().preprocess(notebook, {"metadata": {"path": str(tmp_path)}})
+    assert notebook.cells[0].outputs[0].text == "42\n"
+    assert next(answers, None) is None
+
+
+@pytest.mark.long
 def test_hostile_submissions_end_alone_and_reach_their_own_folder_only(course, tmp_path, subtests):
     hostile = answered(compare=LOOP, make_permanent=MEMORY, stored=LEAVE)
     hostile.cells.insert(5, new_code_cell(THEFT))
