@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from prunelab.engines.mnist_1d import _curves, mnist_1d
+from prunelab.engines.mnist_1d import drawn_curves, mnist_1d
 from prunelab.lab import cache, runner, spatial
 from prunelab.masks import get_masks, kept_weights
 from prunelab.rewinding import snapshot
@@ -30,9 +30,9 @@ def small(tmp_path_factory):
 
 
 def test_curves_are_drawn_bit_by_bit_and_leave_the_random_states_alone():
-    _curves.cache_clear()
+    drawn_curves.cache_clear()
     before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
-    x, y = _curves()
+    x, y = drawn_curves(10_000)
     assert (random.getstate(), np.random.get_state()[1].tolist()) == before  # noqa: NPY002
     rounded = (1000 * x).round().short().numpy().tobytes()
     assert hashlib.sha256(rounded + y.numpy().tobytes()).hexdigest() == CURVES

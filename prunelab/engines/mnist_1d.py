@@ -13,6 +13,8 @@ from prunelab.data import Data, Split
 
 TRAIN, VALID, TEST = 4000, 1000, 5000
 """The authors draw 4,000 to train on and 1,000 to test with."""
+DRAW = 42
+"""Their seed of the draw."""
 
 
 def mnist_1d(seed: int = 0) -> Data:
@@ -32,7 +34,7 @@ def mnist_1d(seed: int = 0) -> Data:
     drawn.
     """
     check_seed(seed)
-    x, y = _curves()
+    x, y = drawn_curves(TRAIN + VALID + TEST)
     rest = TRAIN + VALID
     order = torch.randperm(rest, generator=torch.Generator().manual_seed(int(seed)))
     parts = order[VALID:], order[:VALID], torch.arange(rest, len(y))
@@ -41,9 +43,10 @@ def mnist_1d(seed: int = 0) -> Data:
 
 
 @cache
-def _curves() -> tuple[Tensor, Tensor]:
+def drawn_curves(count: int, seed: int = DRAW) -> tuple[Tensor, Tensor]:
+    """Curves `[count, 1, 1, 40]` of MNIST-1D and their digits, by its authors' package."""
     settings = get_dataset_args()
-    settings.num_samples, settings.train_split = TRAIN + VALID + TEST, 1.0
+    settings.num_samples, settings.train_split, settings.seed = count, 1.0, seed
     states = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         drawn = make_dataset(settings)

@@ -7,12 +7,12 @@ from functools import partial
 from unittest.mock import patch
 
 import torch
+from handout import trained
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from prunelab.data import Data
-from prunelab.training import fit
 
 WIDTH = 24
 """Channels of the sum in your network."""
@@ -66,21 +66,7 @@ class ResidualNet(nn.Module):
 
 def trained_network(data: Data, seed: int, steps: int = 120) -> nn.Module:
     """Your network: its depth, its first weights and the order of its images come from the seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = ResidualNet(blocks=2 + seed % 2)
-    fit(
-        model,
-        data,
-        steps=steps,
-        optimizer=partial(torch.optim.Adam, lr=5e-3),
-        scheduler=partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=steps),
-        seed=seed,
-        eval_splits=(),
-        device="cpu",
-        progress=False,
-    )
-    return model.eval()
+    return trained(partial(ResidualNet, blocks=2 + seed % 2), data, seed, steps, learning_rate=5e-3)
 
 
 def filled(module: nn.Module, seed: int) -> nn.Module:

@@ -1,15 +1,12 @@
 """What assignment A4 brings along: your curves, networks, their training, a colleague's code."""
 
-import random
-
-import numpy as np
 import pandas as pd
 import torch
-from mnist1d.data import get_dataset_args, make_dataset
 from torch import Tensor, nn
 
 from prunelab.data import Data, Split
 from prunelab.engines.masked_mlp import fit_masked
+from prunelab.engines.mnist_1d import drawn_curves
 
 TRAIN, VALID, TEST = 1500, 1000, 2500
 NETWORKS = (0, 1, 2, 3, 4)
@@ -25,17 +22,7 @@ def your_curves(seed: int) -> Data:
     Source: Greydanus & Kobak (2024), arXiv:2011.14439, with its settings but for how many are
     drawn.
     """
-    settings = get_dataset_args()
-    settings.num_samples, settings.train_split = TRAIN + VALID + TEST, 1.0
-    settings.seed = seed
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002
-    try:
-        drawn = make_dataset(settings)
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
-    x = torch.from_numpy(drawn["x"]).float().view(-1, 1, 1, settings.final_seq_length)
-    y = torch.from_numpy(drawn["y"]).long()
+    x, y = (part.clone() for part in drawn_curves(TRAIN + VALID + TEST, seed))
     parts = zip(x.split((TRAIN, VALID, TEST)), y.split((TRAIN, VALID, TEST)), strict=True)
     train, valid, test = (Split(*part) for part in parts)
     return Data("mnist-1d", train, valid, test, tuple("0123456789"))
