@@ -259,11 +259,36 @@ SURGERY = {
     "no unit": ("figure", " (ms)", "", "e-figure", "no label with its unit"),
 }  # fmt: skip
 
+ENDS_OF_LEAD = '(lead["mean"], lead["low"], lead["high"])'
+PROJECT = {
+    "no control": ("plan", '"controls": arms[2:]', '"controls": ()', "b-plan e-results",
+                   "'controls' is empty"),
+    "all matters": ("plan", '"matters": 0.2', '"matters": 0', "b-plan e-results",
+                    "'matters' must be above 0"),
+    "chosen there": ("plan", "[100, 101]", "[0, 1]", "b-plan e-results",
+                     "what chooses is not compared"),
+    "two rates": ("plan", '"LAMP": grid', '"LAMP": grid[:2]', "b-plan e-results",
+                  "so that the best can lie inside"),
+    "more steps": ("plan", "dict.fromkeys(arms, 100)", 'dict.fromkeys(arms, 100) | {"LAMP": 200}',
+                   "b-plan e-results", "'budget' is not equal"),
+    "three seeds": ("plan", "[0, 1, 2, 3, 4]", "[0, 1, 2]", "b-plan e-results",
+                    "'seeds' must hold five numbers"),
+    "no unit": ("plan", '"points of test accuracy"', '"…"', "b-plan e-results",
+                "'unit' still has a '…' to fill in"),
+    "changed": ("answer", "said = ", 'plan["matters"] = 0.3\nsaid = ', "e-results",
+                "it has changed since"),
+    "spread": ("answer", ENDS_OF_LEAD, ENDS_OF_LEAD.replace('"low"', '"sd"'), "e-results",
+               "'effect' is not that of your measurements"),
+    "fifth verdict": ("answer", "said = verdict(", 'said = "holds in part" or verdict(',
+                      "e-results", "does not follow from your interval"),
+}  # fmt: skip
+
 MISTAKES = {
     "A1_masks": MASKS,
     "A2_recovery": RECOVERY,
     "A3_surgery": SURGERY,
     "A4_tickets": TICKETS,
+    "project": PROJECT,
 }
 TOGETHER = {
     "A1_masks": (
@@ -284,5 +309,6 @@ TOGETHER = {
         "no biases", "any weights", "no memory", "no prediction", "at the end", "spread",
         "no interval",
     ),
+    "project": ("more steps",),
 }  # fmt: skip
 """In one submission: no check sees two of them."""
