@@ -32,6 +32,7 @@ FIELDS = {
     "prediction": float,
     "minutes": float,
 }
+NAMES = {str: "text", float: "number", tuple: "list", dict: "dictionary"}
 COLUMNS = ("role", "arm", "seed", "rate", "value", "seconds", "time")
 CHOICES = {
     "better": ("higher", "lower"),
@@ -73,7 +74,7 @@ def _in_fields(plan: dict) -> Iterator[str]:
     for name, kind in FIELDS.items():
         kinds = (int, float) if kind is float else (list, tuple) if kind is tuple else kind
         if not isinstance(plan[name], kinds) or isinstance(plan[name], bool):
-            yield f"'{name}' must be a {kind.__name__}; it is {plan[name]!r}"
+            yield f"'{name}' must be a {NAMES[kind]}; it is {plan[name]!r}"
         if "…" in str(plan[name]):
             yield f"'{name}' still has a '…' to fill in"
         if name in CHOICES and plan[name] not in CHOICES[name]:
