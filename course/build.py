@@ -16,7 +16,7 @@ ROOT = HERE.parent
 COURSE = (ROOT if os.access(ROOT, os.W_OK) else Path.cwd()) / "build" / "course"
 HANDOUT = HERE / "source" / "handout.py"
 """It comes along with every assignment."""
-WRITES = ("prediction.json",)
+WRITES = ("prediction.json", "plan.json", "results.json")
 """Files that a notebook writes; students hand them in."""
 MISSING = (
     "nbgrader is not installed: pip install --editable '.[course]' with the Python of this project"

@@ -44,6 +44,89 @@ MASKS = {
                    "as large as the dense one"),
 }  # fmt: skip
 
+REFUSED = "if set(a) != set(b) or len(a) < 2:"
+DIFFERENCES = "np.array([a[number] - b[number] for number in a])"
+IN_ORDER = "np.array([x - y for x, y in zip(a.values(), b.values())])"
+SCORES = "(outputs / T).log_softmax(dim=1)"
+RECOVERY = {
+    "starts again": ("cosine-rate", "if step >= steps:", "if False:", "a-cosine",
+                     "it starts again"),
+    "on top": ("cosine-rate", "(lr - last)", "lr", "a-cosine", "`last` comes on top"),
+    "squeezed": ("rewound-rate", "then >= milestone * original_steps",
+                 "step >= milestone * steps", "a-rewound", "only its end is repeated"),
+    "too late": ("rewound-rate", ">=", ">", "a-rewound", "the second fall comes too late"),
+    "first left out": ("follow", "min(step,", "min(step + 1,", "a-follow", "rates[0] was left out"),
+    "remembers": ("follow", 'group["initial_lr"] = ', "", "a-follow", "after a StepLR of torch"),
+    "no square": ("distillation-loss", "T**2 *", "", "b-values", "the teacher is not heard"),
+    "other direction": ("distillation-loss", "(teacher.exp() * (teacher - student))",
+                        "(student.exp() * (student - teacher))", "b-values",
+                        "in the equation the teacher comes first"),
+    "mean of all": ("distillation-loss", ".sum(dim=1).mean()", ".mean()", "b-values",
+                    "sum over classes, mean over images"),
+    "no detach": ("distillation-loss", ".detach()", "", "b-gradients",
+                  "a gradient flows into the teacher's scores"),
+    "logarithm of 0": ("distillation-loss", SCORES, "(outputs / T).softmax(dim=1).log()",
+                       "b-gradients", "a probability has become 0"),
+    "teacher trains": ("distillation-step", "teacher.eval()", "pass", "b-step",
+                       "the teacher's running statistics have moved"),
+    "left in eval": ("distillation-step", "module.training = mode", "pass", "b-step",
+                     "the teacher was in training mode, and is not any more"),
+    "old gradients": ("distillation-step", "optimizer.zero_grad()", "pass", "b-step",
+                      "gradients of an earlier step were there before"),
+    "student's mode": ("distillation-step", "student.train()", "pass", "b-step",
+                       "student in training mode, teacher in evaluation mode"),
+    "half": ("keeps-promises", "T, alpha = 4.0, 0.2", "T, alpha = 4.0, 0.5", "b-loss",
+             "that is wrong: alpha and 1 − alpha swapped"),
+    "cold": ("keeps-promises", "T, alpha = 4.0, 0.2", "T, alpha = 1.0, 0.2", "b-loss",
+             "that is wrong: no T²"),
+    "no modes": ("keeps-promises", "modes == [part.training for part in teacher.modules()]", "True",
+                 "b-teacher", "that is wrong: a teacher left in evaluation mode"),
+    "nothing before": ("keeps-promises", "torch.ones_like(parameter)", "None", "b-loss",
+                       "that is wrong: gradients of an earlier step"),
+    "student trains": ("keeps-promises", "student.eval()", "student.train()", "b-loss",
+                       "that is wrong: a student in the mode that it was in"),
+    "bit by bit": ("keeps-promises", "torch.allclose(a - 0.1 * slope, b, atol=1e-6)",
+                   "torch.equal(a - 0.1 * slope, b)", "b-teacher b-loss",
+                   "refuses a step that is right"),
+    "test chooses": ("choose-rate", '["valid_accuracy"]', '["test_accuracy"]', "c-choose",
+                     "that is what test images say"),
+    "best single": ("choose-rate", "column.mean(", "column.max(", "c-choose",
+                    "the mean over networks decides"),
+    "NaN": ("choose-rate", "skipna=False", "skipna=True", "c-choose", "ended in NaN"),
+    "no edge": ("choose-rate", 'at_end.get(best, "")', '""', "c-choose", "its edge is 'high'"),
+    "whole schedule": ("recovered", "original_steps=DENSE_STEPS, ", "", "c-ways",
+                       "LR rewinding: your rates go from"),
+    "own teacher": ("recovered", "distill(dense", "distill(network", "c-ways",
+                    "the pruned network is its own teacher"),
+    "more steps": ("recovered", "pair, BUDGET", 'pair, BUDGET * (2 if "dist" in way else 1)',
+                   "c-ways", "all ways get the same budget"),
+    "same places": ("recovered", "seed=order", "seed=0", "c-ways",
+                    "another order should draw other places"),
+    "no prediction": ("prediction", '"cosine over last rate": 2, ', "", "d-commit",
+                      "predict 'cosine over last rate' and"),
+    "test images": ("rates", "data.valid", "data.test", "d-rates",
+                    "is the accuracy on test images"),
+    "compared": ("rates", "in TUNING", "in NETWORKS[:2]", "d-rates",
+                 "what chooses is not compared"),
+    "at the end": ("rates", "(0.03, 0.1, 0.3, 1.0)", "(0.01, 0.03, 0.1)", "d-rates",
+                   "is at the end of its list"),
+    "validation": ("results", "data.test", "data.valid", "d-results",
+                   "that is the accuracy on validation images"),
+    "one rate": ("results", "rates.get(way)", 'rates["cosine"]', "d-results",
+                 "measured again it is"),
+    "shares": ("results", "100 * ", "", "d-results", "give points, not shares"),
+    "normal": ("paired-interval", "stats.t.ppf(0.975, len(a) - 1)", "stats.norm.ppf(0.975)",
+               "d-interval", "that is 1.96 times"),
+    "not paired": ("paired-interval", DIFFERENCES, IN_ORDER, "d-interval", "pair by number"),
+    "not refused": ("paired-interval", REFUSED, "if len(a) < 2:", "d-interval",
+                    "raise a ValueError; yours is KeyError"),
+    "other way round": ("differences", '"way", a, b)', '"way", b, a)', "d-differences",
+                        "the sign is the other way round"),
+    "no interval": ("figure", "[low, high], [place, place]", "[mean], [place]", "e-figure",
+                    "the lower end of its interval"),
+    "not named": ("figure", "{a} − {b}", "{a}", "e-figure", "these ways are not named"),
+}  # fmt: skip
+
 LEFT = "masks[name].flatten().nonzero().flatten()"
 BACK = """for name, tensor in network.state_dict().items():
             tensor.copy_(start[name])"""
@@ -176,11 +259,46 @@ SURGERY = {
     "no unit": ("figure", " (ms)", "", "e-figure", "no label with its unit"),
 }  # fmt: skip
 
-MISTAKES = {"A1_masks": MASKS, "A3_surgery": SURGERY, "A4_tickets": TICKETS}
+ENDS_OF_LEAD = '(lead["mean"], lead["low"], lead["high"])'
+PROJECT = {
+    "no control": ("plan", '"controls": arms[2:]', '"controls": ()', "b-plan e-results",
+                   "'controls' is empty"),
+    "all matters": ("plan", '"matters": 0.2', '"matters": 0', "b-plan e-results",
+                    "'matters' must be above 0"),
+    "chosen there": ("plan", "[100, 101]", "[0, 1]", "b-plan e-results",
+                     "what chooses is not compared"),
+    "two rates": ("plan", '"LAMP": grid', '"LAMP": grid[:2]', "b-plan e-results",
+                  "so that the best can lie inside"),
+    "more steps": ("plan", "dict.fromkeys(arms, 100)", 'dict.fromkeys(arms, 100) | {"LAMP": 200}',
+                   "b-plan e-results", "'budget' is not equal"),
+    "three seeds": ("plan", "[0, 1, 2, 3, 4]", "[0, 1, 2]", "b-plan e-results",
+                    "'seeds' must hold five numbers"),
+    "no unit": ("plan", '"points of test accuracy"', '"…"', "b-plan e-results",
+                "'unit' still has a '…' to fill in"),
+    "changed": ("answer", "said = ", 'plan["matters"] = 0.3\nsaid = ', "e-results",
+                "it has changed since"),
+    "spread": ("answer", ENDS_OF_LEAD, ENDS_OF_LEAD.replace('"low"', '"sd"'), "e-results",
+               "'effect' is not that of your measurements"),
+    "fifth verdict": ("answer", "said = verdict(", 'said = "holds in part" or verdict(',
+                      "e-results", "does not follow from your interval"),
+}  # fmt: skip
+
+MISTAKES = {
+    "A1_masks": MASKS,
+    "A2_recovery": RECOVERY,
+    "A3_surgery": SURGERY,
+    "A4_tickets": TICKETS,
+    "project": PROJECT,
+}
 TOGETHER = {
     "A1_masks": (
         "rounded down", "no abs", "no square", "NaN", "percent", "no prediction", "bias",
         "never cut", "no unit", "hook", "masks kept",
+    ),
+    "A2_recovery": (
+        "starts again", "squeezed", "remembers", "no square", "no detach", "old gradients",
+        "no modes", "half", "NaN", "own teacher", "no prediction", "at the end", "one rate",
+        "not paired", "other way round", "no interval",
     ),
     "A3_surgery": (
         "bias", "grouped", "places", "by pixel", "no shortcut", "other mean", "zero filters",
@@ -191,5 +309,6 @@ TOGETHER = {
         "no biases", "any weights", "no memory", "no prediction", "at the end", "spread",
         "no interval",
     ),
+    "project": ("more steps",),
 }  # fmt: skip
 """In one submission: no check sees two of them."""

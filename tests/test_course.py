@@ -158,7 +158,7 @@ def test_the_key_has_all_points_the_release_none_and_mistakes_lose_theirs(
     folder = hand_in(tmp_path / "in", assignment, **notebooks)
     marks = grade(folder, assignment, course, **PATIENT).set_index("student")
 
-    with subtests.test("the key has all points that a machine gives; its answer waits"):
+    with subtests.test("the key has all points that a machine gives; its answers wait"):
         assert lost(assignment, marks.loc["key"]) == BY_HAND[assignment]
         assert pd.isna(marks.loc["key", "written"])
     with subtests.test("the untouched release has none, and nothing is left to grade"):
@@ -174,12 +174,15 @@ def test_the_key_has_all_points_the_release_none_and_mistakes_lose_theirs(
         assert table["automatic"].to_dict() == marks["automatic"].to_dict()
     with subtests.test("a mark given by hand, with a comment; what is graded stays graded"):
         written = pd.read_csv(course / "written.csv", dtype={"comment": str})
-        written = written.set_index(["assignment", "student"])
-        assert written.loc[(assignment, "blank"), "points"] == 0
-        written.loc[(assignment, "key"), ["points", "comment"]] = 4, "A real limit is named."
+        written = written.set_index(["assignment", "student"]).sort_index()
+        assert (written.loc[[(assignment, "blank")], "points"] == 0).all()
+        of = written.loc[[(assignment, "key")], "cell"].map(BY_HAND[assignment])
+        written.loc[(assignment, "key"), "points"] = of.to_numpy()
+        written.loc[(assignment, "key"), "comment"] = "A real limit is named."
         written.reset_index().to_csv(course / "written.csv", index=False)
         again = grade(hand_in(tmp_path / "again", assignment, key=key), assignment, course)
-        assert again[["written", "points", "of", "seconds"]].iloc[0].tolist() == [4, 20, 20, 0]
+        expected = [sum(BY_HAND[assignment].values()), 20, 20, 0]
+        assert again[["written", "points", "of", "seconds"]].iloc[0].tolist() == expected
         assert "A real limit is named." in feedback(course, assignment, "key")
 
 

@@ -24,7 +24,7 @@ PLACES = [
     ROOT,
     ROOT / "prunelab",
     ROOT / "course" / "source",
-    *(ROOT / "course" / "source").glob("A*"),
+    *(ROOT / "course" / "source").glob("*/"),
     DATA_DIR,
     DATA_DIR / "results",
     DATA_DIR / "published",
