@@ -142,7 +142,7 @@ def cost(model: nn.Module, x: Tensor) -> dict[str, int]:
 
     handles = [layer.register_forward_hook(count(name)) for name, layer in layers.items()]
     with evaluation_mode(model), torch.no_grad():
-        model(x)
+        model(x.to(next(model.parameters()).device))
     for handle in handles:
         handle.remove()
     return {
