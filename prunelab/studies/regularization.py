@@ -30,13 +30,17 @@ STRENGTHS = {
 RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1)
 """All learning rates of retraining."""
 FIRST_RATE = 3e-4
-METHODS = (("none", "none"), ("l1", "l1"), ("l2", "l2"), ("l1", "l2"))
-"""The penalty of training, and that of retraining."""
+METHODS = {
+    ("none", "none"): (2150, 430),
+    ("l1", "l1"): (2150, 430),
+    ("l2", "l2"): (2150, 430),
+    ("l1", "l2"): (430,),
+}
+"""The penalty of training and that of retraining, and how many steps are retrained: as many as
+were trained, and a fifth of them."""
 SPARSITIES = (0.5, 0.8, 0.9, 0.95, 0.98)
 TRAIN_STEPS, TRAIN_RATE = 2150, 1e-3
 SETTINGS = ["strength", "retraining_strength", "rate"]
-RETRAIN_STEPS = (430, 2150)
-"""One epoch, and as long as the training before."""
 TUNING_SEEDS = (100, 101)
 """Networks on which settings are chosen; those that are compared have the seeds from 0 up."""
 
@@ -48,12 +52,11 @@ def grid(seeds: int) -> list[dict]:
     ]
     retrained = [
         {"penalty": before, "retraining": after, "sparsity": sparsity, "steps": steps}
-        for steps in reversed(RETRAIN_STEPS)
-        for before, after in METHODS
-        for sparsity in SPARSITIES
+        for (before, after), lengths in METHODS.items()
+        for steps in lengths
+        for sparsity in (SPARSITIES if before != "none" else (*SPARSITIES, 0.0))
     ]
-    as_long = [retrained[0] | {"sparsity": 0.0, "steps": steps} for steps in RETRAIN_STEPS]
-    retrained += as_long
+    retrained.sort(key=lambda cell: -cell["steps"])
     return [
         *({**penalty, "seed": seed} for seed in TUNING_SEEDS for penalty in penalties),
         *({**cell, "seed": None} for cell in retrained),
