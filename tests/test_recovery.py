@@ -288,3 +288,9 @@ def test_recovery_counts_the_steps_until_the_target_and_both_losses_have_their_p
     assert table.groupby("loss")["reached"].nunique().eq(2).all()  # too small a rate never arrives
     price = (table["seconds"] / table["steps"]).groupby(table["loss"])
     assert price.agg(lambda seconds: seconds.max() / seconds.min()).to_numpy() == pytest.approx(1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_network_on_a_gpu_costs_what_it_costs_on_the_cpu():
+    model, x = lenet300(seed=0), torch.zeros(1, 1, 28, 28)
+    assert shared.cost(model.cuda(), x) == shared.cost(model.cpu(), x)

@@ -8,8 +8,8 @@ import pandas as pd
 from scipy import stats
 
 from prunelab.intervals import choose, mean_interval, paired_difference, paired_ratio
-from prunelab.lab import playbook
-from prunelab.studies import recovery_speed, regularization, structured
+from prunelab.lab import l1_or_l2, playbook
+from prunelab.studies import recovery_speed, structured
 from prunelab.studies.shared import best_learning_rates
 
 NUMBERS = ["mean", "low", "high"]
@@ -125,11 +125,11 @@ def recalibrated(study: pd.DataFrame, steps: int) -> pd.DataFrame:
     return _points(rows, ["network", "pruned", "amount"], "accuracy", *two)
 
 
-def l1_over_l2(study: pd.DataFrame, retrained: bool) -> pd.DataFrame:
-    """Notebook 10: an L1 penalty minus an L2 penalty, each at its chosen strength."""
-    rows = regularization.tuned(study[study["sparsity"] > 0])
-    rows = rows[rows["retraining"] == (rows["penalty"] if retrained else "before")]
-    return _points(rows, ["network", "sparsity"], "test_accuracy", "penalty", "l1", "l2")
+def l1_over_l2(study: pd.DataFrame, steps: int) -> pd.DataFrame:
+    """Notebook 10: an L1 penalty minus an L2 penalty, after `steps` of retraining with it."""
+    rows = l1_or_l2.compared(study[(study["sparsity"] > 0) & study["steps"].isin([0, steps])])
+    rows = rows[rows["steps"] == steps]
+    return _points(rows, ["network", "sparsity"], "test_accuracy", "method", "L1", "L2")
 
 
 def weights_over_filters(study: pd.DataFrame) -> pd.DataFrame:

@@ -7,11 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from prunelab.filters import filter_norms, weight_penalty
-from prunelab.intervals import paired_difference
+from prunelab.intervals import choose, paired_difference
 from prunelab.masks import prunable_layers
-from prunelab.studies.regularization import tuned
+from prunelab.studies import regularization
 
 GONE = {(True, True): "both mask it", (False, False): "both keep it"}
+WHEN = {0: "not retrained", 430: "retrained for 1 epoch", 2150: "retrained for 5 epochs"}
+"""Steps of retraining, in words."""
+CELL = ["penalty", "retraining", "steps", "sparsity"]
 
 
 def ranks(network: nn.Module, ratio: float) -> pd.DataFrame:
@@ -75,49 +78,61 @@ def walk(
 
 def by_strength(study: pd.DataFrame) -> pd.DataFrame:
     """Rows of `regularization` before retraining, with `penalty` and `sparsity` in words."""
-    rows = study[(study["retraining"] == "before") & (study["penalty"] != "none")]
+    before = (study["role"] == "comparison") & (study["steps"] == 0)
+    rows = study[before & (study["penalty"] != "none")]
     return rows.assign(
         penalty=rows["penalty"].str.upper() + " penalty",
         sparsity=rows["sparsity"].map("{:.0%} sparsity".format),
     )
 
 
-def at_best(study: pd.DataFrame) -> pd.DataFrame:
-    """Rows of `regularization` at the strengths that validation chose, one a sparsity and method.
+def compared(study: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `regularization` with the strengths and rates that validation chose.
 
     Args:
         study: its table.
 
     Returns:
-        The rows with `method` (penalties of training and of retraining), `when` (before or after
-        retraining), `density`, and `points` of test accuracy.
+        The rows with `method` (penalties of training and of retraining), `when` (one of `WHEN`),
+        `density`, and `points` of test accuracy.
     """
-    rows = tuned(study)
-    before = rows["retraining"] == "before"
-    switched = ~before & (rows["retraining"] != rows["penalty"])
-    method = rows["penalty"].where(~switched, rows["penalty"] + ", then " + rows["retraining"])
-    when = before.map({True: "before", False: "after"})
+    before = study[study["steps"] == 0]
+    strengths = choose(before[before["role"] == "choice"], ["penalty", "sparsity"], "strength")
+    before = before[before["role"] == "comparison"].merge(strengths.drop(columns="edge"))
+    after = study[(study["steps"] > 0) & (study["role"] == "comparison")]
+    rows = pd.concat([before, after.sort_values("steps", kind="stable")], ignore_index=True)
+    words = rows[["penalty", "retraining"]].replace({"l1": "L1", "l2": "L2"})
+    switched = (rows["steps"] > 0) & (rows["retraining"] != rows["penalty"])
+    both = words["penalty"] + ", then " + words["retraining"]
     return rows.assign(
-        method=method,
-        when=when + " retraining",
+        method=words["penalty"].mask(switched, both),
+        when=rows["steps"].map(WHEN),
         density=1 - rows["sparsity"],
         points=100 * rows["test_accuracy"],
-    ).sort_values("when", ascending=False, kind="stable")
+    )
 
 
-def at_edge(best: pd.DataFrame) -> list[str]:
-    """In words, where a chosen strength is the weakest or the strongest of those tried.
+def at_edge(study: pd.DataFrame) -> list[str]:
+    """In words, where a chosen strength or rate is the lowest or the highest of all there are.
 
     Args:
-        best: what `at_best` returns.
+        study: the table of `regularization`.
     """
-    ends = {"low": "the weakest tried", "high": "the strongest tried"}
-    rows = best[(best["edge"] != "") & (best["sparsity"] > 0)]
-    groups = rows.groupby(["when", "method", "edge"], sort=False)["sparsity"]
+    choices = study[(study["role"] == "choice") & (study["sparsity"] > 0)]
+    found: dict[tuple, list[str]] = {}
+    for cell, rows in choices.groupby(CELL, sort=False):
+        penalty, retraining, steps, sparsity = cell
+        grids = regularization.settings_of(penalty, retraining if steps else penalty)
+        at = regularization.best(rows.fillna(0.0).to_dict("records"))
+        for setting in grids if steps else set(grids) - {"rate"}:
+            low, *_, high = grids[setting]
+            if at[setting] in (low, high):
+                end = f"{'lowest' if at[setting] == low else 'highest'} {setting}"
+                found.setdefault((penalty, retraining, steps, end), []).append(f"{sparsity:.0%}")
     return [
-        f"{method}, {when}, at {', '.join(f'{s:.0%}' for s in sorted(set(sparsities)))}: "
-        f"{ends[edge]}"
-        for (when, method, edge), sparsities in groups
+        f"{penalty}, {'not retrained' if steps == 0 else f'{steps} steps with {retraining}'}: "
+        f"the {end.replace('_', ' ')} at {', '.join(places)} sparsity"
+        for (penalty, retraining, steps, end), places in found.items()
     ]
 
 
@@ -125,8 +140,8 @@ def lead(rows: pd.DataFrame, when: str, a: str, b: str) -> pd.DataFrame:
     """Points of method a minus those of b at each sparsity, paired by seed, to be drawn.
 
     Args:
-        rows: what `at_best` returns.
-        when: "before retraining" or "after retraining".
+        rows: what `compared` returns.
+        when: one of `WHEN`, in words.
         a, b: two methods.
     """
     some = rows[(rows["when"] == when) & (rows["sparsity"] > 0)]

@@ -63,7 +63,7 @@ def measure(seeds: int, **setting) -> list[dict]:
     rows = [
         row
         for loss in LOSSES
-        for row in widened(partial(rows_at, loss), RATES, *first, "steps", largest=False)
+        for row in widened(partial(rows_at, loss), RATES, *first, value="steps", largest=False)
     ]
     price = remember(seconds_of_a_step, **setting)
     return [row | {"seconds": row["steps"] * price[row["loss"]]} for row in rows]

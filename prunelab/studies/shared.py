@@ -96,31 +96,33 @@ def split_rows(model: nn.Module, data: Data, setting: dict) -> list[dict]:
 
 def widened(
     rows_at: Callable[[float], list[dict]],
-    rates: tuple[float, ...],
+    values: tuple[float, ...],
     low: float,
     high: float,
+    setting: str = "rate",
     value: str = "valid_accuracy",
     largest: bool = True,
 ) -> list[dict]:
-    """Rows at all rates from `low` to `high`, and on until the best lies inside.
+    """Rows at all values of a setting from `low` to `high`, and on until the best lies inside.
 
     Args:
-        rows_at: what is measured at a rate: rows with `network`, `rate` and `value`.
-        rates: all rates there are, in ascending order.
+        rows_at: what is measured at one of them: rows with `network`, `setting` and `value`.
+        values: all there are, in ascending order.
         low, high: two of them.
+        setting: the column that holds them.
         value, largest: what is best, as in `choose`.
     """
-    first, last = rates.index(low), rates.index(high)
-    rows = [row for rate in rates[first : last + 1] for row in rows_at(rate)]
+    first, last = values.index(low), values.index(high)
+    rows = [row for each in values[first : last + 1] for row in rows_at(each)]
     while True:
         table = pd.DataFrame(rows)
-        edge = choose(table, ["network"], "rate", value, largest)["edge"].item()
+        edge = choose(table, ["network"], setting, value, largest)["edge"].item()
         if edge == "low" and first > 0:
             first -= 1
-            rows = rows_at(rates[first]) + rows
-        elif edge == "high" and last < len(rates) - 1:
+            rows = rows_at(values[first]) + rows
+        elif edge == "high" and last < len(values) - 1:
             last += 1
-            rows += rows_at(rates[last])
+            rows += rows_at(values[last])
         else:
             return rows
 
@@ -140,7 +142,7 @@ def cost(model: nn.Module, x: Tensor) -> dict[str, int]:
 
     handles = [layer.register_forward_hook(count(name)) for name, layer in layers.items()]
     with evaluation_mode(model), torch.no_grad():
-        model(x)
+        model(x.to(next(model.parameters()).device))
     for handle in handles:
         handle.remove()
     return {
