@@ -111,7 +111,7 @@ def apply_global_pruning(
     amount: float | None = None,
     *,
     sparsity: float | None = None,
-    criterion: str = "l1",
+    criterion: str | dict[str, Tensor] = "l1",
     scope: str = "global",
     exclude: str | tuple[str, ...] = (),
     seed: int = 0,
@@ -135,7 +135,8 @@ def apply_global_pruning(
             compound: five times 0.1 gives 1 − 0.9⁵ = 40.95 %.
         sparsity: fraction of *all* weights that are to be pruned afterwards, 0 ≤ sparsity < 1.
             Give one of the two.
-        criterion: "l1" (1.3), "l2" (1.4), "lamp" (1.5) or "random" (uniform scores).
+        criterion: "l1" (1.3), "l2" (1.4), "lamp" (1.5) or "random" (uniform scores); or your own
+            scores, a tensor in the shape of the weight for each layer by its name.
         scope: "global" ranks all layers together, with N and P of the whole network; "layerwise"
             applies (1.1) and (1.2) to each layer by itself.
         exclude: names of layers to leave as they are; a name also covers the layers inside it.
@@ -163,7 +164,8 @@ def apply_global_pruning(
         check_fraction("amount", amount)  # type: ignore[arg-type]  # one of the two is a number
     else:
         check_fraction("sparsity", sparsity)
-    check_choice("criterion", criterion, (*SCORES, "random"))
+    if not isinstance(criterion, dict):
+        check_choice("criterion", criterion, (*SCORES, "random"))
     check_choice("scope", scope, ("global", "layerwise"))
     check_seed(seed)
     layers = layers_to_prune(model, exclude)
@@ -246,7 +248,11 @@ def _keep_highest(
     return {name: mask.view_as(kept[name]) for name, mask in zip(group, keep, strict=True)}
 
 
-def _scores(layers: dict[str, nn.Module], criterion: str, seed: int) -> dict[str, Tensor]:
+def _scores(
+    layers: dict[str, nn.Module], criterion: str | dict[str, Tensor], seed: int
+) -> dict[str, Tensor]:
+    if isinstance(criterion, dict):
+        return {name: _given_score(name, layer, criterion) for name, layer in layers.items()}
     generator = torch.Generator().manual_seed(int(seed))
     scores = {}
     for name, layer in layers.items():
@@ -256,3 +262,16 @@ def _scores(layers: dict[str, nn.Module], criterion: str, seed: int) -> dict[str
         else:
             scores[name] = SCORES[criterion](weight)
     return scores
+
+
+def _given_score(name: str, layer: nn.Module, scores: dict[str, Tensor]) -> Tensor:
+    """A layer's scores, on the device of its weight, after a check that they can be ranked."""
+    weight = effective_weight(layer)
+    if name not in scores:
+        known = ", ".join(map(str, scores)) or "no layer"
+        raise ValueError(f"criterion has scores of {known}, but none of layer {name!r}")
+    given = check_numbers(f"criterion[{name!r}]", scores[name]).detach()
+    if given.shape != weight.shape or given.isnan().any():
+        wrong = "has NaN" if given.shape == weight.shape else f"is {tuple(given.shape)}"
+        raise ValueError(f"criterion[{name!r}] {wrong}; give a number for {tuple(weight.shape)}")
+    return given.to(weight.device)

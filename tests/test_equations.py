@@ -19,6 +19,14 @@ import prunelab
 from prunelab.batchnorm import recalibrate_bn
 from prunelab.data import Split
 from prunelab.distillation import kd_loss
+from prunelab.early import (
+    apply_synflow,
+    erk_densities,
+    grasp_scores,
+    snip_scores,
+    synflow_scores,
+)
+from prunelab.engines.moving_masks import fit_sparse, regrow
 from prunelab.filters import filter_norms, weight_penalty
 from prunelab.finetuning import get_finetune_optimizer, learning_rate_rewinding
 from prunelab.gradual import sparsity_schedule
@@ -383,6 +391,84 @@ def documented_numbers() -> Iterator[tuple[str, str]]:
             if is_public and getattr(value, "__module__", None) == info.name:
                 for number in re.findall(r"\\tag\{(.+?)\}", inspect.getdoc(value) or ""):
                     yield number, f"{info.name}.{name}"
+
+
+@equation("16.1", "16.2")
+def scores_before_training(data):
+    """By hand, for one linear layer: p − y is the gradient at the outputs."""
+    x = RNG.normal(size=(7, 5))
+    y = RNG.integers(3, size=7)
+    model = nn.Linear(5, 3, bias=False).double()
+    w, split = array(model.weight), Split(torch.tensor(x), torch.tensor(y))
+
+    def gradient(weights, temperature=1.0):
+        p = np.exp(log_softmax(x @ weights.T / temperature, axis=1))
+        return (p - np.eye(3)[y]).T @ x / (7 * temperature)
+
+    named = nn.Sequential(model)
+    np.testing.assert_allclose(snip_scores(named, split)["0"], abs(w * gradient(w)), rtol=1e-10)
+    g, small = gradient(w, 2.0), 1e-5
+    towards = (gradient(w + small * g, 2.0) - gradient(w - small * g, 2.0)) / (2 * small)
+    scores = grasp_scores(named, split, temperature=2.0)["0"]
+    np.testing.assert_allclose(scores, w * towards, rtol=1e-6, atol=1e-12)
+
+
+@equation("16.3", "16.4")
+def flow_of_weights(data):
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    w1, b1, w2, _b2 = (np.abs(array(p)) for p in model.parameters())
+    hidden = w1 @ np.ones(4) + b1
+    flow = {"0": np.outer(w2.sum(axis=0), np.ones(4)) * w1, "2": hidden * w2}
+    scores = synflow_scores(model, torch.zeros(1, 4))
+    for name, expected in flow.items():
+        np.testing.assert_allclose(scores[name], expected, rtol=1e-12)
+    twin = lenet300(seed=0)
+    apply_synflow(twin, 0.9, torch.zeros(1, 1, 28, 28), rounds=3)
+    step = lenet300(seed=0)
+    for share in (1 - 0.1 ** (1 / 3), 1 - 0.1 ** (2 / 3), 0.9):
+        scores = synflow_scores(step, torch.zeros(1, 1, 28, 28))
+        apply_global_pruning(step, sparsity=share, criterion=scores)
+    assert all(torch.equal(get_masks(twin)[n], mask) for n, mask in get_masks(step).items())
+
+
+@equation("16.5")
+def densities_of_layers(data):
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 8, (1, 5)), nn.Linear(500, 30))
+    sizes = np.array([36, 160, 15000])
+    raw = np.array([(1 + 4 + 6) / 36, (4 + 8 + 6) / 160, 530 / 15000])
+    low, high = 0.0, 1e3
+    for _ in range(200):  # the same epsilon by bisection
+        middle = (low + high) / 2
+        total = (np.minimum(1, middle * raw) * sizes).sum()
+        low, high = (middle, high) if total < 0.1 * sizes.sum() else (low, middle)
+    expected = np.minimum(1, low * raw)
+    np.testing.assert_allclose([*erk_densities(model, 0.1).values()], expected, rtol=1e-9)
+
+
+@equation("16.6", "16.7")
+def masks_that_move(data):
+    layer = nn.Linear(9, 6, bias=False)
+    layer.weight.data = torch.tensor(WEIGHTS)
+    apply_global_pruning(nn.Sequential(layer), sparsity=0.5)
+    kept, wish = array(layer.weight_mask) > 0, RNG.random((6, 9))
+    k = round(0.3 * 27)
+    drop = np.sort(np.abs(WEIGHTS.astype(np.float64))[kept])[:k]
+    grow = np.sort(wish[~kept])[-k:]
+    grown = regrow(layer, 0.3, torch.tensor(wish)).numpy()
+    np.testing.assert_array_equal(np.sort(wish[grown]), grow)
+    gone = kept & ~(array(layer.weight_mask) > 0)
+    np.testing.assert_allclose(np.sort(np.abs(WEIGHTS)[gone]), drop, rtol=1e-6)
+
+    shares, moving = [], importlib.import_module("prunelab.engines.moving_masks")
+    model = apply_global_pruning(lenet300(seed=0), sparsity=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            moving, "_move", lambda model, optimizer, share, *_, **__: shares.append(share)
+        )
+        fit_sparse(model, data, steps=10, optimizer=optimizer, every=2, until=0.8, progress=False)
+    expected = [0.15 * (1 + np.cos(np.pi * t / 8)) for t in (2, 4, 6)]
+    np.testing.assert_allclose(shares, expected)
 
 
 @pytest.mark.parametrize("number", EQUATIONS)

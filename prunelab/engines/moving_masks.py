@@ -1,0 +1,127 @@
+"""Training that is sparse throughout: a mask that moves (notebook 16)."""
+
+import math
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from prunelab.checks import check_choice, check_count, check_fraction
+from prunelab.checks.tensors import check_model
+from prunelab.data import Data, Split
+from prunelab.early import gradients_of
+from prunelab.masks import effective_weight, get_masks, kept_weights, set_mask, weight_parameter
+from prunelab.pruning import lowest
+from prunelab.training import fit, shuffled_batches
+
+
+def regrow(layer: nn.Module, share: float, wish: Tensor) -> Tensor:
+    r"""Drop a layer's smallest weights and let as many others grow, from zero, in place.
+
+    $$\text{drop the } k \text{ lowest } |w_i| \text{ of those kept}, \qquad
+    \text{grow the } k \text{ highest } u_i \text{ of the others}, \qquad
+    k = \operatorname{round}(\text{share} \cdot \text{kept}) \tag{16.6}$$
+
+    but no more than there are others. What is dropped cannot grow in the same step.
+
+    Args:
+        layer: a masked layer.
+        share: of the weights it keeps.
+        wish: $u$, in the weight's shape: $|\partial \mathcal{L} / \partial w|$ for RigL, random
+            numbers for SET.
+
+    Returns:
+        True where a weight has grown.
+
+    Source: Evci et al. (2020), arXiv:1911.11134 (RigL); Mocanu et al. (2018), arXiv:1707.04780
+    (SET).
+    """
+    check_fraction("share", share)
+    kept, weight = kept_weights(layer), effective_weight(layer)
+    if wish.shape != weight.shape:
+        raise ValueError(f"wish {tuple(wish.shape)} must have the weight's {tuple(weight.shape)}")
+    count = min(round(share * int(kept.sum())), int((~kept).sum()))
+    smallest = lowest(weight.abs().masked_fill(~kept, torch.inf).flatten(), count)
+    least_wished = -wish.detach().masked_fill(kept, -torch.inf).flatten()
+    grown = lowest(least_wished, count).view(kept.shape)
+    parameter = weight_parameter(layer)
+    assert parameter is not None  # a layer with a mask has a weight of its own
+    parameter.data[grown] = 0.0
+    set_mask(layer, (kept & ~smallest.view(kept.shape)) | grown)
+    return grown
+
+
+def fit_sparse(
+    model: nn.Module,
+    data: Data,
+    *,
+    steps: int,
+    optimizer: torch.optim.Optimizer,
+    every: int = 100,
+    share: float = 0.3,
+    until: float = 0.75,
+    grow: str = "gradient",
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+    seed: int = 0,
+    **fit_options,
+) -> pd.DataFrame:
+    r"""Train a masked network whose mask moves: `regrow` once in `every` steps, in place.
+
+    $$\text{share}_t = \frac{\text{share}}{2} \Big(1 + \cos \frac{\pi t}{T}\Big), \qquad
+    T = \text{until} \cdot \text{steps} \tag{16.7}$$
+
+    Args:
+        model: a masked network, such as `apply_erk` gives.
+        data, steps, optimizer, seed: as `fit` takes them.
+        every: steps between two moves of the mask; the last comes before step $T$.
+        share: of each layer's weights that move at first.
+        until: the share of the training after which the mask stays.
+        grow: "gradient" (RigL: the gradient of one batch) or "random" (SET).
+        scheduler: a scheduler of the optimizer, or None.
+        **fit_options: passed on to `fit`.
+
+    Returns:
+        The history, as `fit` gives it.
+
+    Source: Evci et al. (2020), arXiv:1911.11134; Mocanu et al. (2018), arXiv:1707.04780.
+    """
+    check_model(model)
+    check_choice("grow", grow, ("gradient", "random"))
+    check_count("steps", steps)
+    check_count("every", every)
+    check_fraction("share", share)
+    check_fraction("until", until)
+    if not get_masks(model):
+        raise ValueError("model has no mask to move; give it one first, with apply_erk")
+    histories, done = [], 0
+    size = fit_options.get("batch_size", 128)
+    while done < steps:
+        part = min(every, steps - done)
+        how = {"optimizer": optimizer, "scheduler": scheduler, "seed": 1000 * seed + done}
+        history = fit(model, data, steps=part, **how, **fit_options)
+        new = history[history["step"] > 0] if done else history
+        histories.append(new.assign(step=new["step"] + done))
+        if history["step"].max() < part:  # stopped by hand
+            break
+        done += part
+        if done < until * steps:
+            now = share / 2 * (1 + math.cos(math.pi * done / (until * steps)))
+            index = next(shuffled_batches(len(data.train), size, seed=1000 * seed + done))
+            _move(model, optimizer, now, grow, data.train[index], seed=1000 * seed + done)
+    return pd.concat(histories, ignore_index=True)
+
+
+def _move(model, optimizer, share: float, grow: str, batch: Split, seed: int) -> None:
+    """Regrow every masked layer; weights that grow have no momentum."""
+    generator = torch.Generator().manual_seed(seed)
+    _, gradients = gradients_of(model, batch)
+    for name in get_masks(model):
+        layer = model.get_submodule(name)
+        wish = gradients[name].abs()
+        if grow == "random":
+            wish = torch.rand(wish.shape, generator=generator).to(wish.device)
+        grown = regrow(layer, share, wish)
+        state = optimizer.state.get(weight_parameter(layer), {})
+        for value in state.values():
+            if isinstance(value, Tensor) and value.shape == grown.shape:
+                value[grown] = 0.0
