@@ -104,7 +104,9 @@ def char_gpt(
         for name, parameter in model.named_parameters():
             if parameter.dim() == 2:  # the ends of the 2 · layers residual halves are smaller
                 depth = 2 * layers if name.endswith(("out.weight", "down.weight")) else 1
-                nn.init.normal_(parameter, std=0.02 / math.sqrt(depth))
+                embeds = name.startswith(("characters", "positions"))
+                std = 0.1 if embeds else 1 / math.sqrt(parameter.shape[1] * depth)
+                nn.init.normal_(parameter, std=std)
     return model
 
 

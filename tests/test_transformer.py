@@ -77,7 +77,7 @@ def test_loss_and_accuracy_are_of_a_character(text):
     found = evaluate(model, text.valid, batch_size=7)
     assert found.loss == pytest.approx(F.cross_entropy(scores, labels).item(), rel=1e-5)
     assert found.accuracy == (scores.argmax(dim=1) == labels).double().mean()
-    assert found.loss == pytest.approx(math.log(96), rel=0.05)
+    assert found.loss == pytest.approx(math.log(96), rel=0.15)
 
 
 def test_a_masked_network_is_trained_by_the_plain_loop_and_keeps_its_mask(text):

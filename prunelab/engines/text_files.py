@@ -34,10 +34,8 @@ def read_library(root: Path) -> dict[str, tuple[Tensor, Tensor]]:
     path = root / LIBRARY
     if not path.exists():
         raise FileNotFoundError(f"{path.name} is missing from {path.parent}; {GET_DATA}")
-    return {
-        part: in_blocks("".join(modules.values()))
-        for part, modules in parts_of(_modules(path.read_bytes(), str(path))).items()
-    }
+    parts = _parts(path.read_bytes(), str(path))
+    return {name: (x.clone(), y.clone()) for name, (x, y) in parts.items()}
 
 
 def parts_of(modules: dict[str, str]) -> dict[str, dict[str, str]]:
@@ -54,7 +52,7 @@ def in_blocks(text: str) -> tuple[Tensor, Tensor]:
     numbers = encoded(text)
     count = (len(numbers) - 1) // BLOCK
     x, y = (numbers[start : start + count * BLOCK].view(count, BLOCK) for start in (0, 1))
-    return x, y.clone()
+    return x, y
 
 
 def encoded(text: str) -> Tensor:
@@ -64,8 +62,10 @@ def encoded(text: str) -> Tensor:
 
 
 @cache
-def _modules(packed: bytes, path: str) -> dict[str, str]:
+def _parts(packed: bytes, path: str) -> dict[str, tuple[Tensor, Tensor]]:
     if hashlib.sha256(packed).hexdigest() != SHA256:
         raise DamagedData(f"{path} is damaged: its SHA-256 checksum is not {SHA256}; {GET_DATA}")
     with tarfile.open(fileobj=io.BytesIO(packed), mode="r:xz") as archive:
-        return {file.name: archive.extractfile(file).read().decode("ascii") for file in archive}
+        modules = {f.name: archive.extractfile(f).read().decode("ascii") for f in archive}
+    parts = parts_of(modules).items()
+    return {name: in_blocks("".join(texts.values())) for name, texts in parts}
