@@ -45,7 +45,7 @@ def input_grams(model: nn.Module, layers: dict[str, nn.Module], x: Tensor) -> di
     try:
         with evaluation_mode(model), running_on("x", x):
             for batch in x.split(250):
-                model(batch)
+                model(batch.to(next(model.parameters()).device))
     finally:
         for handle in handles:
             handle.remove()
@@ -70,14 +70,11 @@ def wanda_score(weights: Tensor, gram: Tensor) -> Tensor:
 
 
 def check_pattern(pattern, columns: int) -> None:
-    """Refuse what is no pattern of rows of this length, with a ValueError."""
-    numbers = pattern if isinstance(pattern, tuple) and len(pattern) == 2 else (-1, 0)
-    n, m = numbers
+    """Refuse what is no pattern for rows of this length, with a ValueError."""
+    n, m = pattern if isinstance(pattern, tuple) and len(pattern) == 2 else (None, None)
     if not (is_whole(n) and is_whole(m) and 0 <= n <= m and m > 0) or columns % m:
-        raise ValueError(
-            f"pattern={said(pattern)} must be (n, m), such as (2, 4): keep n of every m of the "
-            f"{columns} weights of a row, which m divides"
-        )
+        wanted = f"(n, m), such as (2, 4), where m divides the {columns} weights of a row"
+        raise ValueError(f"pattern={said(pattern)} must be {wanted}")
 
 
 def n_of_m(scores: Tensor, n: int, m: int) -> Tensor:
@@ -93,7 +90,7 @@ def n_of_m(scores: Tensor, n: int, m: int) -> Tensor:
         n, m: whole numbers, 0 ≤ n ≤ m.
 
     Returns:
-        A boolean mask, True where a weight is kept.
+        True where a weight is kept.
 
     Source: 2 of 4 is what NVIDIA's Ampere multiplies faster: Mishra et al. (2021),
     arXiv:2104.08378.
@@ -121,8 +118,8 @@ def sparsegpt(
     $$w_{i, k} \leftarrow w_{i, k} - \frac{w_{ij}}{U_{jj}} \, U_{jk} \quad (k \ge j), \qquad
     s_{ij} = \frac{w_{ij}^2}{U_{jj}^2} \tag{17.6}$$
 
-    Both are those of the optimal brain surgeon (Hassibi & Stork 1992) for a row of which only the
-    columns from $j$ on may still change: $s_{ij}$ is what $\|W X - W' X\|^2$ grows by.
+    Both are the optimal brain surgeon's (Hassibi & Stork 1992) for a row of which only the columns
+    from $j$ on may still change: $s_{ij}$ is what $\|W X - W' X\|^2$ grows by if all of them can.
 
     Args:
         weights, gram: as for `wanda_score`.
@@ -172,13 +169,11 @@ def prune_with_calibration(
     """Mask the linear layers one after the other, each by the inputs that the pruned ones leave.
 
     Args:
-        model: a network with linear layers, masked or not, which it holds in the order in which
-            they compute.
+        model: a network that holds its linear layers in the order in which they compute.
         x: calibration inputs, from training data only.
         sparsity: share of a layer's weights that is to be pruned afterwards.
         pattern: keep n of every m neighbors of a row instead, as in `(2, 4)`.
-        criterion: "l1" (1.3), "wanda" (17.4), or "sparsegpt" (17.6), which changes the weights that
-            stay.
+        criterion: "l1" (1.3), "wanda" (17.4), or "sparsegpt" (17.6), which changes other weights.
         scope: whether scores are ranked in every "row" or in the whole "layer"; SparseGPT ranks
             in every 128 columns, a pattern in every m.
         exclude: names of layers to leave as they are; a name also covers the layers inside it.
@@ -218,9 +213,7 @@ def prune_with_calibration(
 
 
 def _highest(scores: Tensor, sparsity: float, pattern, scope: str) -> Tensor:
-    columns = scores.shape[1]
-    if pattern is not None:
-        return n_of_m(scores, *pattern)
-    if scope == "row":
-        return n_of_m(scores, columns - round(sparsity * columns), columns)
+    if scope == "row" or pattern is not None:
+        columns = scores.shape[1]
+        return n_of_m(scores, *(pattern or (columns - round(sparsity * columns), columns)))
     return ~lowest(scores.flatten(), round(sparsity * scores.numel())).view_as(scores)

@@ -85,11 +85,9 @@ def char_gpt(
     """A GPT small enough to be trained on one core: 821,504 parameters.
 
     Args:
-        characters: how many different ones there are.
-        context: how many the network can look at.
+        characters, context: how many different ones there are, and how many it can look at.
         layers: blocks of attention and MLP.
-        width: numbers a position; a multiple of `heads`.
-        heads: of each attention.
+        width, heads: numbers a position, a multiple of the heads of each attention.
         seed: draws the initial weights. None uses torch's own random state.
 
     Source: Radford et al. (2019), GPT-2, without biases and dropout.

@@ -156,10 +156,9 @@ def pruned(
             scores = torch.rand(layer.weight.shape, generator=generator)
             set_mask(layer, n_of_m(scores, *how["pattern"]))
         return model
-    if criterion == "random":
-        return apply_global_pruning(model, criterion="random", scope="layerwise", seed=seed, **how)
-    if scope == "global" and criterion == "l1":
-        return apply_global_pruning(model, **how)
+    if criterion in ("random", "l1") and scope in ("layer", "global") and "sparsity" in how:
+        how["scope"] = {"layer": "layerwise"}.get(scope, scope)
+        return apply_global_pruning(model, criterion=criterion, seed=seed, **how)
     if scope == "global":
         return by_wanda_together(model, x, how["sparsity"])
     scope = scope if scope == "layer" else "row"
@@ -189,10 +188,10 @@ def one_shot(model: nn.Module, data: Data, seed: int, level: str) -> Iterator[di
     """Every criterion, ranked as usual and in the other ways there are."""
     x = calibration(CALIBRATION, seed)
     arms = [*SCOPES.items()]
-    if "sparsity" in LEVELS[level]:
-        arms += [("l1", "row"), ("l1", "global"), ("wanda", "layer"), ("wanda", "global")]
+    if "pattern" in LEVELS[level]:
+        arms = [(criterion, "pattern") for criterion in SCOPES]
     else:
-        arms = [(criterion, level) for criterion in SCOPES]
+        arms += [("l1", "row"), ("l1", "global"), ("wanda", "layer"), ("wanda", "global")]
     for criterion, scope in arms:
         found = pruned(copy.deepcopy(model), criterion, level, x, seed, scope)
         yield {"criterion": criterion, "scope": scope, **sparsity(found), **losses(found, data)}
@@ -278,7 +277,7 @@ def retrained(
     row |= {"criterion": criterion, "role": role, "rate": rate}
     if criterion != "dense":
         pruned(model, criterion, level, calibration(CALIBRATION, seed), seed)
-        row |= {"scope": SCOPES[criterion], **sparsity(model)}
+        row |= sparsity(model)
     again = max(1, steps // RETRAINING)
     pair = adam_with_cosine(model, again, rate)
     retrain(model, data, pair, again, 1000 + seed, batch_size=BATCH_SIZE)
