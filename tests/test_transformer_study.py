@@ -142,9 +142,10 @@ def test_a_criterion_masks_the_blocks_and_nothing_else(tiny_scale, criterion, le
 def test_ranks_of_all_layers_together_prune_as_many_and_elsewhere(tiny_scale, criterion):
     x, model = study.calibration(2, 0), tiny(seed=0)
     with torch.no_grad():
-        model.blocks[0].mlp.up.weight *= 10
+        model.blocks[0].mlp.up.weight *= 2
     together = study.pruned(copy.deepcopy(model), criterion, "70%", x, 0, scope="global")
     apart = study.pruned(copy.deepcopy(model), criterion, "70%", x, 0, scope="layer")
     assert study.sparsity(together)["sparsity"] == pytest.approx(0.7, abs=1e-4)
     kept = [get_masks(m)["blocks.0.mlp.up"].double().mean() for m in (together, apart)]
-    assert kept[0] > 0.6 > kept[1]
+    assert kept[0] > kept[1] + 0.1
+    assert kept[1] == pytest.approx(0.3, abs=0.02)
