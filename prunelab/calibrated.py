@@ -71,7 +71,7 @@ def wanda_score(weights: Tensor, gram: Tensor) -> Tensor:
 
 def check_pattern(pattern, columns: int) -> None:
     """Refuse what is no pattern for rows of this length, with a ValueError."""
-    n, m = pattern if isinstance(pattern, tuple) and len(pattern) == 2 else (None, None)
+    n, m = pattern if isinstance(pattern, tuple) and len(pattern) == 2 else (1, 0)
     if not (is_whole(n) and is_whole(m) and 0 <= n <= m and m > 0) or columns % m:
         wanted = f"(n, m), such as (2, 4), where m divides the {columns} weights of a row"
         raise ValueError(f"pattern={said(pattern)} must be {wanted}")
