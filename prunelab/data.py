@@ -1,4 +1,4 @@
-"""Whole image data sets as tensors in memory, split once and reproducibly (notebook 00)."""
+"""Whole data sets as tensors in memory, split once and reproducibly (notebooks 00 and 17)."""
 
 import os
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from prunelab.checks import check_choice, check_count, check_seed
 from prunelab.checks.files import checked_path
 from prunelab.checks.places import checkout_at
 from prunelab.engines.image_files import read_fashion_mnist, read_torchvision
+from prunelab.engines.text_files import CHARACTERS, read_library
 
 ROOT = Path(__file__).parents[1]
 CHECKOUT = checkout_at(ROOT)
@@ -27,7 +28,10 @@ MEAN_STD = {
 
 @dataclass(frozen=True)
 class Split:
-    """Images `x` `[N, C, H, W]` float32, normalized, and labels `y` `[N]` int64."""
+    """Images `x` `[N, C, H, W]` float32, normalized, and labels `y` `[N]` int64.
+
+    Or text: blocks of characters `x` `[N, T]`, and the character after each, `y` `[N, T]`, int64.
+    """
 
     x: Tensor
     y: Tensor
@@ -64,10 +68,12 @@ def load_data(
     """Load a data set, normalized, and set some training images aside for validation.
 
     Args:
-        name: "fashion-mnist" (shipped with the project), "mnist" or "cifar10" (torchvision's).
+        name: "fashion-mnist" (shipped with the project), "mnist" or "cifar10" (torchvision's), or
+            "cpython": source text (shipped), in blocks of 64 characters.
         train: how many of the remaining training images to use; None means all of them.
         valid: how many training images to set aside for validation.
-        seed: draws the split. One seed, one split: the same on every machine.
+        seed: draws the split. One seed, one split: the same on every machine. Text is split by
+            whole files, always the same; here `seed` draws which of their blocks are used.
         root: a torchvision data folder; None means what PRUNELAB_DATA
             names, else the project's own `data`; without a checkout, that of the current folder.
         download: fetch "mnist" or "cifar10" if they are not in `root`. Never happens unasked.
@@ -77,11 +83,14 @@ def load_data(
         FileNotFoundError: the files are not there (of "cifar10": not there, or damaged).
         RuntimeError: the files are there but damaged, or could not be downloaded.
 
-    Source: Fashion-MNIST, Xiao, Rasul & Vollgraf (2017), arXiv:1708.07747.
+    Source: Fashion-MNIST, Xiao, Rasul & Vollgraf (2017), arXiv:1708.07747; text, the standard
+    library of CPython 3.11.7.
     """
-    check_choice("name", name, tuple(MEAN_STD))
+    check_choice("name", name, (*MEAN_STD, "cpython"))
     check_seed(seed)
     root = checked_path(root, "root") if root is not None else DATA_DIR
+    if name == "cpython":
+        return _text(root, train, valid, seed)
     if name == "fashion-mnist":
         images, labels, test_images, test_labels = read_fashion_mnist(root)
         classes = datasets.FashionMNIST.classes
@@ -101,6 +110,17 @@ def load_data(
         test=_normalized(test_images, test_labels, name),
         classes=tuple(classes),
     )
+
+
+def _text(root: Path, train: int | None, valid: int, seed: int) -> Data:
+    parts = {name: Split(x, y) for name, (x, y) in read_library(root).items()}
+    check_count("valid", valid, 0, len(parts["valid"]))
+    check_count("train", len(parts["train"]) if train is None else train, 1, len(parts["train"]))
+    for name, count in (("valid", valid), ("train", train)):
+        generator = torch.Generator().manual_seed(int(seed))
+        order = torch.randperm(len(parts[name]), generator=generator)
+        parts[name] = parts[name][order[:count]]
+    return Data("cpython", parts["train"], parts["valid"], parts["test"], tuple(CHARACTERS))
 
 
 def _normalized(images: Tensor, labels: Tensor, name: str) -> Split:

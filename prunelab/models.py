@@ -1,18 +1,18 @@
 """The networks of the pruning literature at the size of a laptop (notebook 00)."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prunelab.checks import check_network, check_seed, said
+from prunelab.checks import check_network, said
 from prunelab.checks.files import fill, read_weights
 from prunelab.checks.places import GET_DATA
 from prunelab.data import DATA_DIR
+from prunelab.seeds import seeded
+from prunelab.transformer import char_gpt
 
 CHECKPOINTS = DATA_DIR / "checkpoints"
 INPUT_SHAPE = (1, 28, 28)
@@ -30,7 +30,7 @@ def lenet300(input_shape=INPUT_SHAPE, num_classes: int = 10, seed: int | None = 
     Source: LeCun et al. (1998); initialization as in Frankle & Carbin (2019), arXiv:1803.03635.
     """
     channels, height, width = check_network(input_shape, num_classes)
-    with _seeded(seed):
+    with seeded(seed):
         return _glorot_normal(
             _sequence(
                 flatten=nn.Flatten(),
@@ -80,7 +80,7 @@ def small_convnet(
     """
     widths = [check_network(input_shape, num_classes, width)[0], width, 2 * width, 4 * width]
     layers: dict[str, nn.Module] = {}
-    with _seeded(seed):
+    with seeded(seed):
         for i in (1, 2, 3):
             layers[f"conv{i}"] = nn.Conv2d(widths[i - 1], widths[i], 3, padding=1, bias=False)
             layers[f"bn{i}"] = nn.BatchNorm2d(widths[i])
@@ -102,15 +102,15 @@ def resnet20(
     Source: He et al. (2016), arXiv:1512.03385, section 4.2.
     """
     channels, _, _ = check_network(input_shape, num_classes, width)
-    with _seeded(seed):
+    with seeded(seed):
         return _kaiming_normal(_ResNet20(channels, num_classes, width))
 
 
 def pretrained(name: str) -> nn.Module:
     """A trained network from `data/checkpoints`, in evaluation mode.
 
-    The study `dense` trained it; `data/results/dense.csv` has its accuracy and
-    `data/results/dense.json` the command, versions and seeds.
+    The study `dense` trained it, or `transformer` if it is "char_gpt"; `data/results/dense.csv`
+    has its accuracy and `data/results/dense.json` the command, versions and seeds.
 
     Raises:
         ValueError: no checkpoint of that name, or one that is damaged or does not fit.
@@ -122,7 +122,7 @@ def pretrained(name: str) -> nn.Module:
     if not isinstance(name, str) or name not in available:
         remedy = f"choose one of {', '.join(available)}" if available else GET_DATA
         raise ValueError(f"name={said(name)} has no checkpoint in {CHECKPOINTS}; {remedy}")
-    model = NETWORKS[name]()
+    model = char_gpt() if name == "char_gpt" else NETWORKS[name]()
     path = CHECKPOINTS / f"{name}.pt"
     fill(model, read_weights(path), path, name)
     return model.eval()
@@ -135,7 +135,7 @@ def _sequence(**layers: nn.Module) -> nn.Sequential:
 def _vgg_like(widths: list[int], input_shape, num_classes: int, seed: int | None) -> nn.Module:
     channels, height, width = check_network(input_shape, num_classes, least=2 ** len(widths))
     layers: dict[str, nn.Module] = {}
-    with _seeded(seed):
+    with seeded(seed):
         for block, out in enumerate(widths):
             for i in (2 * block + 1, 2 * block + 2):
                 layers[f"conv{i}"] = nn.Conv2d(channels, out, 3, padding=1)
@@ -217,18 +217,6 @@ def _initialize(model: nn.Module, initialize_weight: Callable) -> nn.Module:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     return model
-
-
-@contextmanager
-def _seeded(seed: int | None) -> Iterator[None]:
-    """Draw from `seed` inside, and leave the caller's random state as it was."""
-    if seed is None:
-        yield
-        return
-    check_seed(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(int(seed))
-        yield
 
 
 NETWORKS = {

@@ -66,7 +66,8 @@ def fit(
     unless another `loss` is given. The images are shuffled anew in every epoch.
 
     Args:
-        model: any network from images `[N, C, H, W]` to class scores `[N, classes]`.
+        model: any network from images `[N, C, H, W]` to class scores `[N, classes]`, or from text
+            `[N, T]` to scores of the next character `[N, classes, T]`: each counts as an image.
         data: what `load_data` returns.
         steps, epochs: how long to train; give one of the two. A step is one batch.
         batch_size: images a step; the last batch of an epoch may be smaller.
@@ -226,7 +227,7 @@ def evaluate(model: nn.Module, split: Split, batch_size: int = 250) -> Evaluatio
             outputs, y = model(x.to(device)), y.to(device)
             loss += F.cross_entropy(outputs, y, reduction="sum").item()
             correct += (outputs.argmax(dim=1) == y).sum().item()
-    return Evaluation(loss / len(split), correct / len(split))
+    return Evaluation(loss / split.y.numel(), correct / split.y.numel())
 
 
 @contextmanager

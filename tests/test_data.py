@@ -6,13 +6,16 @@ import os
 import pickle
 import re
 import shutil
+import tarfile
 
 import numpy as np
 import pytest
 import torch
 from torchvision import datasets
 
-from prunelab.data import DATA_DIR, MEAN_STD, Split, load_data
+from prunelab.data import DATA_DIR, MEAN_STD, Data, Split, load_data
+from prunelab.engines import text_files
+from prunelab.engines.text_files import SHA256
 from tests.helpers import random_state_left_alone
 
 SHIPPED = DATA_DIR / "FashionMNIST" / "raw"
@@ -257,3 +260,73 @@ def test_what_is_not_there_is_downloaded_only_when_asked(tmp_path, monkeypatch, 
     loaded = load_data("mnist", valid=2, root=tmp_path / "empty", download=True)
     assert sorted(asked) == sorted(name for name, _ in datasets.MNIST.resources)
     assert len(loaded.train) == 10
+
+
+@pytest.fixture(scope="module")
+def text() -> Data:
+    return load_data("cpython")
+
+
+LIBRARY = DATA_DIR / text_files.LIBRARY
+
+
+def modules() -> dict[str, str]:
+    with tarfile.open(LIBRARY) as archive:
+        return {file.name: archive.extractfile(file).read().decode() for file in archive}
+
+
+def joined(split: Split) -> str:
+    return "".join(text_files.CHARACTERS[number] for number in split.x.flatten().tolist())
+
+
+def test_the_shipped_text_has_its_checksum_and_its_license():
+    assert (LIBRARY.parent / "SHA256SUMS").read_text().split() == [SHA256, LIBRARY.name]
+    assert hashlib.sha256(LIBRARY.read_bytes()).hexdigest() == SHA256
+    assert "PYTHON SOFTWARE FOUNDATION LICENSE" in (LIBRARY.parent / "LICENSE").read_text()
+    assert "tarfile.py" in modules()
+
+
+def test_text_is_split_by_whole_files_and_every_block_continues(text):
+    names = sorted(modules())
+    chosen = {"valid": names[3::7], "test": names[6::7]}
+    chosen["train"] = sorted({*names} - {*chosen["valid"], *chosen["test"]})
+    for part, files in chosen.items():
+        expected = "".join(modules()[name] for name in files)
+        blocks = text_files.read_library(DATA_DIR)[part]
+        assert len(expected) - 65 <= blocks[0].numel() < len(expected)
+        assert joined(Split(*blocks)) == expected[: blocks[0].numel()]
+        assert torch.equal(blocks[0].flatten()[1:], blocks[1].flatten()[:-1])
+    assert joined(text.test) == "".join(modules()[n] for n in chosen["test"])[: 64 * len(text.test)]
+
+
+def test_blocks_of_text_are_those_of_their_files_whatever_is_asked_for(text):
+    blocks = text_files.read_library(DATA_DIR)
+    assert (text.train.x.dtype, text.train.y.dtype) == (torch.int64, torch.int64)
+    assert text.train.x.shape == text.train.y.shape == blocks["train"][0].shape
+    assert sorted(rows(text.train)) == sorted(rows(Split(*blocks["train"])))
+    assert len(text.valid) == 5000
+    with random_state_left_alone():
+        few, other = (load_data("cpython", train=30, valid=20, seed=seed) for seed in (0, 1))
+    assert torch.equal(few.train.y, text.train.y[:30])
+    assert torch.equal(few.valid.x, text.valid.x[:20])
+    assert not torch.equal(other.valid.x, few.valid.x)
+    assert torch.equal(other.test.x, text.test.x)
+    assert set(rows(other.valid)) <= set(rows(Split(*blocks["valid"])))
+
+
+def test_missing_or_damaged_text_is_named_with_the_remedy(tmp_path):
+    with pytest.raises(FileNotFoundError, match=rf"{LIBRARY.name}.*git checkout.*PRUNELAB_DATA"):
+        load_data("cpython", root=tmp_path)
+    (tmp_path / "CPython").mkdir()
+    (tmp_path / text_files.LIBRARY).write_bytes(LIBRARY.read_bytes()[:-1])
+    with pytest.raises(RuntimeError, match=rf"{LIBRARY.name} is damaged.*git checkout"):
+        load_data("cpython", root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"valid": 10**6}, "valid=1000000 must be .* from 0 to"), ({"train": 0}, "train=0 must be")],
+)
+def test_impossible_numbers_of_blocks_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        load_data("cpython", **options)

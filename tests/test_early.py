@@ -9,15 +9,8 @@ import torch
 from torch import nn
 
 from prunelab.data import Data, Split
-from prunelab.early import (
-    apply_erk,
-    apply_synflow,
-    erk_densities,
-    grasp_scores,
-    snip_scores,
-    synflow_scores,
-)
-from prunelab.engines.moving_masks import fit_sparse, regrow
+from prunelab.early import apply_synflow, grasp_scores, snip_scores, synflow_scores
+from prunelab.engines.moving_masks import apply_erk, erk_densities, fit_sparse, regrow
 from prunelab.masks import effective_weight, get_masks, prunable_layers
 from prunelab.models import lenet300, resnet20, small_convnet
 from prunelab.pruning import LayerCollapse, apply_global_pruning

@@ -5,6 +5,7 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -17,16 +18,11 @@ from torch import nn
 
 import prunelab
 from prunelab.batchnorm import recalibrate_bn
+from prunelab.calibrated import input_grams, n_of_m, sparsegpt, wanda_score
 from prunelab.data import Split
 from prunelab.distillation import kd_loss
-from prunelab.early import (
-    apply_synflow,
-    erk_densities,
-    grasp_scores,
-    snip_scores,
-    synflow_scores,
-)
-from prunelab.engines.moving_masks import fit_sparse, regrow
+from prunelab.early import apply_synflow, grasp_scores, snip_scores, synflow_scores
+from prunelab.engines.moving_masks import erk_densities, fit_sparse, regrow
 from prunelab.filters import filter_norms, weight_penalty
 from prunelab.finetuning import get_finetune_optimizer, learning_rate_rewinding
 from prunelab.gradual import sparsity_schedule
@@ -39,6 +35,7 @@ from prunelab.rewinding import error_barrier, snapshot, weight_rewinding
 from prunelab.sparsity import CSRLinear, binary_entropy, bytes_bound, check_sparsity
 from prunelab.surgery import masked_filter_output, prune_channels
 from prunelab.training import evaluate, fit, shuffled_batches
+from prunelab.transformer import Attention, bits
 from tests import test_lottery, test_surgery_network
 from tests.helpers import learning_rates
 
@@ -378,6 +375,74 @@ def scores_of_supermasks(data):
             mask = supermask(*states, {"a": count}, criterion)["a"]
             assert mask.shape == (6, 9)
             assert set(mask.flatten().nonzero().flatten().tolist()) == set(highest)
+
+
+@equation("17.1")
+def attention(data):
+    half = Attention(width=6, heads=2).double()
+    h = RNG.normal(size=(1, 5, 6))
+    centered = h[0] - h[0].mean(axis=1, keepdims=True)
+    normed = centered / np.sqrt((centered**2).mean(axis=1, keepdims=True) + half.norm.eps)
+    q, k, v = np.split(normed @ array(half.qkv.weight).T, 3, axis=1)
+    found = np.zeros((5, 6))
+    for head in (slice(0, 3), slice(3, 6)):
+        for t in range(5):
+            a = np.exp(k[: t + 1, head] @ q[t, head] / np.sqrt(3))
+            found[t, head] = a @ v[: t + 1, head] / a.sum()
+    expected = h[0] + found @ array(half.out.weight).T
+    np.testing.assert_allclose(array(half(torch.tensor(h)))[0], expected, rtol=1e-9)
+
+
+@equation("17.2")
+def bits_of_a_character(data):
+    p = RNG.uniform(0.01, 1, size=50)
+    assert bits(np.mean(-np.log(p))) == pytest.approx(np.mean(-np.log2(p)), rel=1e-12)
+    assert bits(np.log(96)) == pytest.approx(6.58, abs=5e-3)
+
+
+@equation("17.3", "17.4")
+def wanda(data):
+    layer, x = nn.Linear(9, 6).double(), RNG.normal(size=(4, 5, 9))
+    (gram,) = input_grams(layer, {"it": layer}, torch.tensor(x)).values()
+    rows = x.reshape(20, 9)
+    np.testing.assert_allclose(gram, sum(np.outer(row, row) for row in rows), rtol=1e-12)
+    expected = np.abs(WEIGHTS.astype(np.float64)) * np.linalg.norm(rows, axis=0)
+    np.testing.assert_allclose(wanda_score(torch.tensor(WEIGHTS), gram), expected, rtol=1e-12)
+
+
+@equation("17.5")
+def pattern_of_n_in_m(data):
+    scores = RNG.integers(0, 4, size=(7, 12)).astype(float)
+    for n, m in ((2, 4), (1, 3), (0, 2), (6, 6), (5, 12)):
+        kept = n_of_m(torch.tensor(scores), n, m).numpy()
+        for i, g in product(range(7), range(12 // m)):
+            group = scores[i, m * g : m * g + m]
+            first_to_go = sorted(range(m), key=lambda j, group=group: (group[j], j))
+            assert set(np.flatnonzero(kept[i, m * g : m * g + m])) == {*first_to_go[m - n :]}
+
+
+@equation("17.6")
+def column_by_column(data):
+    w, x = RNG.normal(size=(4, 10)), RNG.normal(size=(30, 10)) + RNG.normal(size=(30, 1))
+    gram = x.T @ x
+    damped = gram + 0.03 * np.trace(gram) / 10 * np.eye(10)
+    # the factor by hand: the row of j is that of the inverse of what is left, over a root
+    factor = np.zeros((10, 10))
+    for j in range(10):
+        inverse = np.linalg.inv(damped[j:, j:])
+        factor[j, j:] = inverse[0] / np.sqrt(inverse[0, 0])
+    np.testing.assert_allclose(factor.T @ factor, np.linalg.inv(damped))
+    scores = (w / np.diag(factor)) ** 2
+    gone = scores <= np.sort(scores, axis=None)[23]
+    expected = w.copy()
+    for i, j in product(range(4), range(10)):
+        if gone[i, j]:
+            expected[i] -= expected[i, j] / factor[j, j] * factor[j]
+    found, kept = sparsegpt(
+        *map(torch.tensor, (w, gram, ~np.zeros_like(gone))), sparsity=0.6, damping=0.03
+    )
+    np.testing.assert_array_equal(kept, ~gone)
+    np.testing.assert_allclose(found, expected * ~gone, atol=1e-12)
 
 
 def documented_numbers() -> Iterator[tuple[str, str]]:

@@ -27,6 +27,7 @@ FORBIDDEN = {
     "training": {*ABOVE, "lab", "studies", "channels"},
     "data": {*ABOVE, "lab", "studies", "channels"},
     "sparsity": {*ABOVE, "lab", "studies", "channels"},
+    "early": {*ABOVE, "lab", "studies", "channels"},
     "teaching": {"exercises", "explorer", "lab", "studies", "channels", "engines"},
     "cli": {"exercises", "explorer", "teaching"},
 }

@@ -11,8 +11,9 @@ import torch
 from prunelab.lab.results import RESULTS, load_results
 from prunelab.lab.runner import studies
 from prunelab.models import CHECKPOINTS, pretrained
-from prunelab.studies import dense, shared
+from prunelab.studies import dense, shared, transformer
 from prunelab.training import evaluate
+from prunelab.transformer import bits
 
 RECORDS = sorted(RESULTS.glob("*.json"))
 NETWORKS = ("lenet300", "small_convnet")
@@ -43,8 +44,9 @@ def test_table_is_the_one_recorded_by_a_command_of_its_study(path):
 def test_every_table_has_a_record_and_every_network_a_small_checkpoint():
     assert {path.stem for path in RESULTS.glob("*.csv")} == {path.stem for path in RECORDS}
     checkpoints = sorted(CHECKPOINTS.glob("*.pt"))
-    assert tuple(path.stem for path in checkpoints) == NETWORKS
-    assert sum(path.stat().st_size for path in checkpoints) <= 2_000_000
+    recorded = ["char_gpt"] if (RESULTS / "transformer.csv").exists() else []
+    assert [path.stem for path in checkpoints] == [*recorded, *NETWORKS]
+    assert max(path.stat().st_size for path in checkpoints) <= 2_000_000
 
 
 def test_shipped_is_the_best_seed_of_the_best_rate_by_validation():
@@ -64,3 +66,12 @@ def test_checkpoint_is_the_shipped_run(full_data, network):
     _, *run = best_run(network).values()
     assert tuple(run) == (runs.loc["valid"]["loss"] - valid.loss).abs().idxmin()
     assert test.accuracy == pytest.approx(runs.loc["test", *run]["accuracy"], abs=0.002)
+
+
+@pytest.mark.skipif(not (RESULTS / "transformer.csv").exists(), reason="it is not recorded")
+def test_the_transformer_is_the_shipped_run():
+    table = load_results("transformer")
+    rows = table[table["part"] == "dense"].set_index(["criterion", "seed"])["test_bits"]
+    expected = rows["dense, half precision", transformer.shipped(table)]
+    found = evaluate(pretrained("char_gpt"), transformer.text().test).loss
+    assert bits(found) == pytest.approx(expected, abs=1e-4)

@@ -153,7 +153,7 @@ def check_own_weights(model: nn.Module, weights: dict[str, nn.Parameter | None])
 
 
 def check_split(name: str, split) -> None:
-    """Refuse what has not as many labels `y` as images `x`.
+    """Refuse what has neither a label for each image nor one for each character of a text.
 
     Raises:
         TypeError: no `Split`.
@@ -165,7 +165,7 @@ def check_split(name: str, split) -> None:
             f"{name} must be a Split of images and labels, not {type(split).__name__}; "
             "give load_data().test, for instance"
         )
-    if x.shape[:1] != y.shape:
+    if y.shape not in (x.shape[:1], x.shape):
         raise ValueError(f"{name}.y {tuple(y.shape)} must have a label for each of {len(x)} images")
 
 

@@ -1,4 +1,4 @@
-"""Training that is sparse throughout: a mask that moves (notebook 16)."""
+"""Training that is sparse throughout: densities of layers, and a mask that moves (notebook 16)."""
 
 import math
 
@@ -6,13 +6,62 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from prunelab.checks import check_choice, check_count, check_fraction
+from prunelab.checks import check_choice, check_count, check_fraction, check_seed, is_number, said
 from prunelab.checks.tensors import check_model
 from prunelab.data import Data, Split
-from prunelab.early import gradients_of
+from prunelab.engines.gradients import gradients_of
 from prunelab.masks import effective_weight, get_masks, kept_weights, set_mask, weight_parameter
-from prunelab.pruning import lowest
+from prunelab.pruning import layers_to_prune, lowest
 from prunelab.training import fit, shuffled_batches
+
+
+def erk_densities(model: nn.Module, density: float) -> dict[str, float]:
+    r"""The density of each layer by the Erdős–Rényi kernel: small layers keep a larger share.
+
+    $$d_l = \min\Big(1,\; \varepsilon \,
+    \frac{n^\text{in}_l + n^\text{out}_l + \sum_i k_{l,i}}
+    {n^\text{in}_l \, n^\text{out}_l \prod_i k_{l,i}} \Big) \tag{16.5}$$
+
+    for $n$ channels and a kernel of sides $k_i$, with $\varepsilon$ such that the whole network
+    has the density asked for.
+
+    Args:
+        model: any network.
+        density: fraction of all prunable weights that are kept, 0 < density ≤ 1.
+
+    Returns:
+        A density for each layer, by its name.
+
+    Source: Evci et al. (2020), arXiv:1911.11134.
+    """
+    if not is_number(density) or not 0 < density <= 1:
+        raise ValueError(f"density={said(density)} must be above 0 and at most 1")
+    layers = layers_to_prune(model)
+    shapes = {name: effective_weight(layer).shape for name, layer in layers.items()}
+    raw = {name: sum(shape) / shape.numel() for name, shape in shapes.items()}
+    whole: set[str] = set()
+    while True:
+        budget = density * sum(shape.numel() for shape in shapes.values())
+        budget -= sum(shapes[name].numel() for name in whole)
+        rest = sum(sum(shape) for name, shape in shapes.items() if name not in whole)
+        epsilon = budget / rest if rest else 0.0
+        full = {name for name in raw if name not in whole and epsilon * raw[name] > 1}
+        if not full:
+            return {name: 1.0 if name in whole else epsilon * raw[name] for name in raw}
+        whole |= full
+
+
+def apply_erk(model: nn.Module, density: float, seed: int = 0) -> nn.Module:
+    """Mask weights at random places, each layer at its density (16.5), in place."""
+    check_seed(seed)
+    densities = erk_densities(model, density)
+    generator = torch.Generator().manual_seed(int(seed))
+    for name, layer in layers_to_prune(model).items():
+        weight = effective_weight(layer)
+        count = weight.numel() - round(densities[name] * weight.numel())
+        gone = lowest(torch.rand(weight.numel(), generator=generator), count)
+        set_mask(layer, ~gone.view(weight.shape).to(weight.device))
+    return model
 
 
 def regrow(layer: nn.Module, share: float, wish: Tensor) -> Tensor:

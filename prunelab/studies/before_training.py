@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from prunelab.data import Split, load_data
-from prunelab.early import apply_erk, grasp_scores, snip_scores, synflow_scores
-from prunelab.engines.moving_masks import fit_sparse
+from prunelab.early import grasp_scores, snip_scores, synflow_scores
+from prunelab.engines.moving_masks import apply_erk, fit_sparse
 from prunelab.finetuning import learning_rate_rewinding
 from prunelab.lab.cache import remember
 from prunelab.lottery import random_masks
