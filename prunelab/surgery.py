@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from prunelab.channels.choice import check_arguments, lowest_units, unit_scores
+from prunelab.channels.choice import check_arguments, first_half, lowest_units, unit_scores
 from prunelab.channels.cut import cut
 from prunelab.channels.findings import CannotFollow
 from prunelab.channels.plan import CannotCut, Plan
@@ -217,7 +217,7 @@ def channel_table(model: nn.Module, example_inputs) -> pd.DataFrame:
     """
     check_model(model, with_numbers=False)
     plan = Plan(model, example_inputs)
-    plan.cut_what_can_go(lambda groups: [group.units[: len(group.units) // 2] for group in groups])
+    plan.cut_what_can_go(first_half)
     return table(plan)
 
 

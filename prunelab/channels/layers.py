@@ -139,6 +139,8 @@ def layer_norm(found, func, input, normalized_shape, weight=None, bias=None, *ar
     tags = found.tags(input)
     if weight is None or input.shape[-len(normalized_shape) :] != tuple(normalized_shape):
         return no_rule(found, func, (input, normalized_shape, weight, bias), {})
+    if not any(varies(tags, tags.dim() - 1 - d) for d in range(len(normalized_shape))):
+        return as_tags(tags)  # within one channel, as a head is
     found.carry(weight, tags)
     if isinstance(bias, Tensor):  # for rms_norm it is the number eps
         found.carry(bias, tags)

@@ -69,11 +69,17 @@ class Rehearsal(Findings):
         self.axes, self.gone = axes, gone
         self.count = whole.count
         self.expected = iter(whole.steps)
+        self.decided = iter(whole.decisions)
+
+    def decide(self, choice: bool) -> bool:
+        return next(self.decided, choice)
 
     def step(self, step: Step) -> None:
         before = next(self.expected, Step("nothing", [], []))
         left = [surviving(plain(t), self.gone) for t in before.tags]
-        if step.name != before.name:
+        if step.name == "no rule" != before.name:
+            why = f"once cut, {self.why}"
+        elif step.name != before.name:
             why = f"the cut forward takes another path: `{step.name}` instead of `{before.name}`"
         elif not _same(step.given, before.given):
             why = f"`{step.name}` computes with numbers that depend on how many channels there are"

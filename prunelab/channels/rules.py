@@ -30,6 +30,7 @@ from prunelab.channels.tags import (
     distinct,
     dry_run,
     filled,
+    hollow,
     is_fraction,
     meets,
     plain,
@@ -41,7 +42,8 @@ ELEMENTWISE = """
     softplus softsign logsigmoid threshold clamp clip neg abs exp log sqrt rsqrt square erf pow
     where add sub mul div true_divide rsub maximum minimum lerp __pow__ __neg__ __add__ __sub__
     __mul__ __truediv__ __radd__ __rsub__ __rmul__ __rtruediv__ __iadd__ __isub__ __imul__
-    __itruediv__
+    __itruediv__ masked_fill eq ne lt le gt ge logical_not __eq__ __ne__ __lt__ __le__ __gt__
+    __ge__ __invert__ __and__ __or__
 """
 PASSES = """
     contiguous clone detach to type type_as float double half bfloat16 requires_grad dropout
@@ -49,8 +51,8 @@ PASSES = """
 """
 
 RULES: dict[str, Callable] = {}
-FOLLOWS: dict[str, tuple[int | None, str]] = {}
-"""The argument of an operation that may follow the width, by its place and name, or `ALL`."""
+FOLLOWS: dict[str, dict[str, int] | None] = {}
+"""The arguments of an operation that may follow the width, by name, with their places; or all."""
 ALL = "all"
 
 
@@ -59,7 +61,7 @@ def rule(names: str, follows: str = "") -> Callable:
 
     Args:
         names: the operations, with spaces in between.
-        follows: the argument that may follow the width, checked by the rule; or `ALL` of them.
+        follows: the arguments that may follow the width, checked by the rule; or `ALL` of them.
     """
 
     def register(function: Callable) -> Callable:
@@ -69,7 +71,8 @@ def rule(names: str, follows: str = "") -> Callable:
                 raise ValueError(f"{name!r} has a rule already, {RULES[name].__name__}")
             RULES[name] = function
             if follows:
-                FOLLOWS[name] = (None if follows == ALL else arguments.index(follows), follows)
+                places = {word: arguments.index(word) for word in follows.split() if word != ALL}
+                FOLLOWS[name] = places or None
         return function
 
     return register
@@ -77,12 +80,12 @@ def rule(names: str, follows: str = "") -> Callable:
 
 def unfollowed(name: str, args: tuple, kwargs: dict) -> tuple[list, dict]:
     """The arguments that may not follow the width."""
-    place, follows = FOLLOWS.get(name, (None, ""))
-    if follows == ALL:
+    follows = FOLLOWS.get(name, {})
+    if follows is None:
         return [value for value in tree_leaves((args, kwargs)) if is_fraction(value)], {}
     return (
-        [value for i, value in enumerate(args) if i != place],
-        {key: value for key, value in kwargs.items() if key != follows},
+        [value for i, value in enumerate(args) if i not in follows.values()],
+        {key: value for key, value in kwargs.items() if key not in follows},
     )
 
 
@@ -95,6 +98,7 @@ def operation_name(func: Callable) -> str:
 def no_rule(found: Findings, func: Callable, args: tuple, kwargs: dict, why: str = ""):
     """Nothing is known of what the operation does with channels: all it touches stay."""
     why = why or f"enters `{func.__name__.strip('_')}`, which may mix channels"
+    found.why = why
     found.step(Step("no rule", [], []))
     for tensor in tree_leaves((args, kwargs)):
         if isinstance(tensor, Tags):
@@ -122,6 +126,8 @@ def combine(found: Findings, operands: list[Tensor]) -> Tags:
         left, right = _beside(found, result, other), _beside(found, other, result)
         found.tie(left, right)
         shape = torch.broadcast_shapes(result.shape, other.shape)
+        if found.decide(left.shape != shape and right.shape == shape):
+            left, right = right, left  # tags as various as there are
         if (distinct(left) == NEUTRAL).any():
             one_number = left.numel() == 1
             left = right if one_number else torch.maximum(*torch.broadcast_tensors(left, right))
@@ -148,4 +154,8 @@ def glu(found, func, input, dim=-1):
 
 @rule(PASSES)
 def passes(found, func, *args, **kwargs):
-    return as_tags(found.tags(args[0] if args else kwargs["input"]))
+    given = args[0] if args else kwargs["input"]
+    if torch.is_tensor(given) and not (isinstance(given, Tags) or found.is_parameter(given)):
+        others = tree_map(hollow("cpu"), args[1:])
+        return func(*args[:1], *others, **kwargs)
+    return as_tags(found.tags(given))
