@@ -192,6 +192,8 @@ attention(f"five dimensions, causal -> {ALL}", five_dimensions, causal)
 attention(f"heads in front of q, k and v -> {ALL}", heads_first, sdpa)
 attention(f"padding masked -> {ALL}", chunks_of_four, masked)
 attention(f"heads by hand -> {ALL}", chunks, by_hand, n_head=4)
+longest = {"n_head": 4, "max_length": 16, "block_size": 4}
+attention(f"a length that equals the width -> {ALL}", chunks, sdpa, **longest)
 attention(f"heads by hand, causal -> {ALL}", chunks_of_four, by_hand_causal)
 attention(f"head width by division -> {ALL} n", by_division, by_hand, num_heads=4)
 attention(f"heads by einsum -> {ALL}", chunks_of_four, by_einsum)

@@ -139,6 +139,11 @@ def test_the_fast_path_computes_the_same(name):
     torch.testing.assert_close(fast, slow)
 
 
+def test_a_number_that_says_no_width_stays():
+    small = prune_network(build("a length that equals the width"), 0.5, tokens())
+    assert (small.n.n_head, small.n.max_length, small.n.block_size) == (2, 16, 4)
+
+
 def test_a_head_that_is_scored_adds_up_its_rows():
     model = build("heads of chunks, SDPA")
     with torch.no_grad():

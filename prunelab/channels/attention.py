@@ -5,7 +5,7 @@ are tied to each other and to what they are multiplied by.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prunelab.channels.findings import Findings, Step
 from prunelab.channels.numbers import heads_said
@@ -60,7 +60,8 @@ def layer(found: Findings, activation: Tensor, weight: Tensor, read: int) -> Tag
 
 def is_layer(found: Findings, activation: Tensor, weight: Tensor, dim: int) -> bool:
     """Whether a matrix of the model reads an activation that has channels only along `dim`."""
-    if not (found.is_parameter(weight) and weight.dim() == 2 and isinstance(activation, Tags)):
+    is_matrix = isinstance(weight, nn.Parameter) and weight.dim() == 2
+    if not (is_matrix and found.is_parameter(weight) and isinstance(activation, Tags)):
         return False
     others = [d for d in range(activation.dim()) if d != dim % activation.dim()]
     return not any(varies(activation, d) for d in others)

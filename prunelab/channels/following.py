@@ -56,7 +56,7 @@ def follow(model: nn.Module, found: Findings, arguments: tuple[tuple, dict]) -> 
         if isinstance(module, nn.modules.batchnorm._NormBase) and not module.state_dict():
             module.register_forward_pre_hook(partial(_count_features, found, name))
         module.register_forward_pre_hook(partial(_enter, found, name), with_kwargs=True)
-        module.register_forward_hook(partial(_leave, found))
+        module.register_forward_hook(partial(_leave, found), always_call=True)
     for training in (False, True):
         model.train(training)
         inputs = (f"input {i}" for i in itertools.count())

@@ -1,7 +1,8 @@
 """Numbers by which modules say how wide they are: attributes such as `num_heads` or `hidden_dim`.
 
-A forward that reshapes to such a number needs it to follow the width. Nothing proves that an equal
-number is meant: it follows on trial, and the rehearsal decides.
+A forward that reshapes to such a number needs it to follow the width. An equal number may mean
+something else, a length for example: so its name must say a width, or heads. Whether it was right
+to let it follow is decided by the rehearsal.
 """
 
 from torch import Tensor, nn
@@ -10,8 +11,11 @@ from torch.utils._pytree import tree_leaves
 from prunelab.channels.findings import Findings
 from prunelab.channels.tags import FIXED, Tags, plain, varies
 
-WIDTHS = ("dim", "size", "width", "d_", "scale")
-"""Parts of names for widths, and not for the number of heads."""
+WIDTHS = ("dim", "emb", "width", "channel", "feature", "hidden", "inner", "model", "planes")
+WIDTHS += ("split_size", "head_size", "d_k", "d_v")
+"""Parts of names that say a width."""
+HEADS = ("h", "nh", "n_h")
+"""Names for the number of heads, beside those in which "head" occurs."""
 
 
 def numbers(module: nn.Module) -> dict[str, int]:
@@ -21,11 +25,15 @@ def numbers(module: nn.Module) -> dict[str, int]:
 
 
 def is_width(name: str) -> bool:
-    return any(part in name for part in WIDTHS)
+    return any(part in name.lower() for part in WIDTHS)
+
+
+def is_heads(name: str) -> bool:
+    return not is_width(name) and ("head" in name.lower() or name.lower() in HEADS)
 
 
 def channels_along(tags: Tensor, dim: int) -> Tensor | None:
-    """The channels side by side along a dimension, if it has no other entries."""
+    """The channels side by side along a dimension, if there are several and each comes once."""
     if not varies(tags, dim):
         return None
     tags = tags.movedim(dim, -1)
@@ -37,13 +45,12 @@ def channels_along(tags: Tensor, dim: int) -> Tensor | None:
 def widths_said(found: Findings, result) -> None:
     """Remember numbers of the running module that equal a width of these activations."""
     name, module, _ = found.running[-1] if found.running else ("", nn.Module(), ())
-    of_module = numbers(module)
-    for tags in tree_leaves(result) if of_module else ():
+    widths = {n: v for n, v in numbers(module).items() if is_width(n) and "head" not in n}
+    for tags in tree_leaves(result) if widths else ():
         if not isinstance(tags, Tags):
             continue
         for dim, size in enumerate(tags.shape):
-            equal = [n for n, number in of_module.items() if number == size]
-            keys = [f"{name}.{n}" for n in equal if not ("head" in n and is_width(n))]
+            keys = [f"{name}.{n}" for n, width in widths.items() if width == size]
             new = [key for key in keys if key not in found.said]
             channels = channels_along(plain(tags), dim) if new else None
             if channels is not None:
@@ -51,7 +58,7 @@ def widths_said(found: Findings, result) -> None:
 
 
 def heads_said(found: Findings, heads: Tensor, depth: int) -> None:
-    """The heads of the running module: its numbers of them follow.
+    """The running module attends with these heads: its numbers of them follow.
 
     Args:
         heads: a tag of each head.
@@ -60,13 +67,11 @@ def heads_said(found: Findings, heads: Tensor, depth: int) -> None:
     if not found.running or heads.min() <= FIXED:
         return
     name, module, inputs = found.running[-1]
-    of_module = numbers(module)
     width = len(heads) * depth
-    counts = [n for n, v in of_module.items() if v == len(heads) and not is_width(n)]
-    for key in [f"{name}.{n}" for n in counts if "head" in n] or [f"{name}.{n}" for n in counts]:
-        found.axes.setdefault(key, {0: heads})
-    for n, number in of_module.items():
-        if number == width > len(heads):
+    for n, number in numbers(module).items():
+        if number == len(heads) and is_heads(n):
+            found.axes.setdefault(f"{name}.{n}", {0: heads})
+        elif number == width and is_width(n):
             found.axes.setdefault(f"{name}.{n}", {0: heads.repeat_interleave(depth)})
     for tags in inputs:
         channels = channels_along(plain(tags), tags.dim() - 1) if tags.dim() else None

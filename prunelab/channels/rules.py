@@ -2,16 +2,18 @@
 
 To add a rule, write a function here and put `@rule("name", ...)` above it, with the names of the
 operations as torch calls them (`F.hardswish` is "hardswish", `x + y` is "__add__"); in `moves` if
-it moves data, in `layers` if it is a layer or computes with many elements. If a known kind does the
-same, put the name in its list instead (`ELEMENTWISE`, `MOVES`, `POOLS`). A rule is called as
+it moves data, in `layers` if it is a layer or computes with many elements, in `attention` if it
+sums products of activations. If a known kind does the same, put the name in its list instead
+(`ELEMENTWISE`, `COMPARISONS`, `MOVES`, `POOLS`). A rule is called as
 `function(found, func, *args, **kwargs)`: with the findings of the pass, the operation, and its
 arguments, where activations are `Tags`. It calls `found.tie` for tags that are one channel,
 `found.fix` for those that may not go, and returns the tags of the result. What it does not know it
 hands to `no_rule`. Averages and the like check that the tags they average are one channel.
 
 The cut network must call the operation with the same arguments. If one of them is the width itself
-(the number of groups, say), the rule names it, `@rule("name", follows="groups")`, and checks it.
-Then add a case with the operation to tests/surgery_cases.py.
+(the number of groups, say), the rule names it, `@rule("name", follows="groups")`, and checks it. A
+choice between ways that are equally right is made with `found.decide`, once for both networks.
+Then add a case with the operation to tests/surgery_cases.py or tests/attention_cases.py.
 """
 
 import inspect
@@ -42,9 +44,9 @@ ELEMENTWISE = """
     softplus softsign logsigmoid threshold clamp clip neg abs exp log sqrt rsqrt square erf pow
     where add sub mul div true_divide rsub maximum minimum lerp __pow__ __neg__ __add__ __sub__
     __mul__ __truediv__ __radd__ __rsub__ __rmul__ __rtruediv__ __iadd__ __isub__ __imul__
-    __itruediv__ masked_fill eq ne lt le gt ge logical_not __eq__ __ne__ __lt__ __le__ __gt__
-    __ge__ __invert__ __and__ __or__
+    __itruediv__ masked_fill logical_not __invert__ __and__ __or__
 """
+COMPARISONS = "eq ne lt le gt ge __eq__ __ne__ __lt__ __le__ __gt__ __ge__"
 PASSES = """
     contiguous clone detach to type type_as float double half bfloat16 requires_grad dropout
     dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout nan_to_num cpu cuda
@@ -117,6 +119,12 @@ def no_rule(found: Findings, func: Callable, args: tuple, kwargs: dict, why: str
 @rule(ELEMENTWISE)
 def elementwise(found, func, *args, **kwargs):
     return combine(found, [t for t in tree_leaves((args, kwargs)) if torch.is_tensor(t)])
+
+
+@rule(COMPARISONS)
+def compare(found, func, input, other):
+    is_value = isinstance(other, Tensor | int | float)
+    return elementwise(found, func, input, other) if is_value else func(torch.zeros(1), other)
 
 
 def combine(found: Findings, operands: list[Tensor]) -> Tags:
