@@ -207,6 +207,8 @@ attention(f"grouped, by attributes -> {APART}", separate_by_attributes, grouped,
 attention("one head of keys for all -> a n.proj", separate, grouped, of_keys=4)
 attention(f"cosine attention -> {ALL}", chunks_of_four, cosine).n.scale = parameter(4, 1, 1)
 attention(f"normalized queries -> {ALL}", chunks_of_four, normalized).n.norm = nn.RMSNorm(4)
+plain = nn.LayerNorm(4, elementwise_affine=False)
+attention(f"normalized without weights -> {ALL}", chunks_of_four, normalized).n.norm = plain
 attention(f"rotated queries -> {ALL}", chunks_of_four, rotated)
 attention(f"bias of each head -> {ALL}", chunks_of_four, with_bias).n.bias = parameter(1, 4, 5, 5)
 attention("softmax over heads -> a n.proj", chunks_of_four, over_heads)
@@ -214,6 +216,10 @@ attention(f"heads that talk -> {APART} n.mix", separate, talking, of_keys=16).n.
 attention("four heads by number -> a n.proj", by_number, by_hand)
 attention("width by number -> a n.proj", chunks_of_four, sdpa, by_four)
 attention("one head alone -> a n.proj", one_head, by_hand, lambda m, y: y[:, 0])
+apart = "one head alone, separate q, k and v -> a n.v n.proj"
+attention(
+    apart, lambda m, parts: (t[:, None] for t in parts), by_hand, lambda m, y: y[:, 0], of_keys=16
+)
 attention(f"wider inside -> {ALL}", chunks_of_four, sdpa, inner=24)
 
 # --- layers of torch -----------------------------------------------------------------------------
@@ -292,6 +298,12 @@ transformer("encoder", " ".join(LAYER), lambda m, x: m.b(m.n(m.a(x))), encoder)
 decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(16, 4, 24, **options), 2)
 of_decoder = " ".join([*LAYER, "multihead_attn", "multihead_attn.out_proj"])
 transformer("decoder", of_decoder, lambda m, x: m.n(m.a(x), m.b(m.a(x)), ~CAUSAL), decoder)
+
+layers = [f"{side}.layers.0.{n}" for side in ("encoder", "decoder") for n in of_decoder.split()]
+cut = " ".join(f"n.{n}" for n in layers if not n.startswith("encoder.layers.0.multi"))
+whole = nn.Transformer(16, 4, 1, 1, 24, 0.0, batch_first=True)
+of_whole = {"a": Linear(12, 16), "b": Linear(12, 16), "n": whole, "out": Linear(16, 2)}
+rows(f"Transformer -> a b {cut}", lambda m, x: m.n(m.a(x), m.b(x)), **of_whole)
 
 
 # --- whole language models -----------------------------------------------------------------------

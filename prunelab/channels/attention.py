@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from prunelab.channels.findings import Findings, Step
 from prunelab.channels.numbers import heads_said
-from prunelab.channels.rules import combine, no_rule, operation_name, rule
+from prunelab.channels.rules import combine, mixes, no_rule, operation_name, rule
 from prunelab.channels.tags import FIXED, Tags, as_tags, dry_run, filled, plain, varies
 
 
@@ -26,17 +26,6 @@ def summed(found: Findings, name: str, left: Tensor, right: Tensor, dims: list[i
             product = filled(FIXED, product.shape)
         product = product.narrow(dim, 0, 1)
     return as_tags(product)
-
-
-def mixes(found: Findings, name: str, tags: Tensor, dim: int) -> bool:
-    """Whether there are other channels beside those along a dimension, which are one then."""
-    if not any(varies(tags, d) for d in range(tags.dim()) if d != dim % tags.dim()):
-        found.fix(tags, f"enters `{name}`, which may mix channels")
-        return False
-    before = len(found.ties)
-    found.tie(tags, tags.narrow(dim, 0, 1))
-    found.early += found.ties[before:]
-    return True
 
 
 @rule("normalize")

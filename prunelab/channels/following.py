@@ -56,7 +56,7 @@ def follow(model: nn.Module, found: Findings, arguments: tuple[tuple, dict]) -> 
         if isinstance(module, nn.modules.batchnorm._NormBase) and not module.state_dict():
             module.register_forward_pre_hook(partial(_count_features, found, name))
         module.register_forward_pre_hook(partial(_enter, found, name), with_kwargs=True)
-        module.register_forward_hook(partial(_leave, found), always_call=True)
+        module.register_forward_hook(partial(_leave, found))
     for training in (False, True):
         model.train(training)
         inputs = (f"input {i}" for i in itertools.count())
@@ -88,8 +88,9 @@ def _enter(found: Findings, name: str, module: nn.Module, args: tuple, kwargs: d
         widths_said(found, inputs)
 
 
-def _leave(found: Findings, *_) -> None:
-    found.running.pop()
+def _leave(found: Findings, module: nn.Module, *_) -> None:
+    while found.running.pop()[1] is not module:
+        pass  # a module that failed, and whose failure the forward has caught
 
 
 def _fix_what_is_averaged(found: Findings, tags: Tags) -> None:

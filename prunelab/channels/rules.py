@@ -49,7 +49,7 @@ ELEMENTWISE = """
 COMPARISONS = "eq ne lt le gt ge __eq__ __ne__ __lt__ __le__ __gt__ __ge__"
 PASSES = """
     contiguous clone detach to type type_as float double half bfloat16 requires_grad dropout
-    dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout nan_to_num cpu cuda
+    dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout nan_to_num cpu cuda zero
 """
 
 RULES: dict[str, Callable] = {}
@@ -111,6 +111,17 @@ def no_rule(found: Findings, func: Callable, args: tuple, kwargs: dict, why: str
         lambda t: as_tags(filled(FIXED, t.shape)) if torch.is_tensor(t) else t,
         dry_run(func, args, kwargs),
     )
+
+
+def mixes(found: Findings, name: str, tags: Tensor, dim: int) -> bool:
+    """Whether there are other channels beside those along a dimension, which are one then."""
+    if not any(varies(tags, d) for d in range(tags.dim()) if d != dim % tags.dim()):
+        found.fix(tags, f"enters `{name}`, which may mix channels")
+        return False
+    before = len(found.ties)
+    found.tie(tags, tags.narrow(dim, 0, 1))
+    found.early += found.ties[before:]
+    return True
 
 
 # --- element by element --------------------------------------------------------------------------
