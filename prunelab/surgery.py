@@ -2,7 +2,8 @@
 
 The network's own forward, run on tags instead of numbers, says which channels belong together. The
 chosen ones are cut out of every tensor, and the cut network is rehearsed: run on the tags that are
-left, all of them must meet as they did before. How that is done is in `prunelab.channels`.
+left, all of them must meet as they did before. A head of attention counts as one channel. How that
+is done is in `prunelab.channels`.
 """
 
 import warnings
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from prunelab.channels.choice import check_arguments, lowest_units, unit_scores
+from prunelab.channels.choice import check_arguments, first_half, lowest_units, unit_scores
 from prunelab.channels.cut import cut
 from prunelab.channels.findings import CannotFollow
 from prunelab.channels.plan import CannotCut, Plan
@@ -66,9 +67,10 @@ def prune_channels(model: nn.Module, layer_name: str, channel_indices, example_i
     \tag{5.2}$$
 
     for every layer that writes these channels and every one that reads them; BatchNorm vectors
-    and biases in between are cut alike. The result computes what `model` computes with the
-    readers' weights for the removed channels set to zero; only LayerNorm, RMSNorm and GroupNorm
-    average over the channels that are left.
+    and biases in between are cut alike, and numbers of modules, such as `num_heads`, follow. A head
+    of attention goes as a whole, its queries, keys and values. The result computes what `model`
+    computes with the readers' weights for the removed channels set to zero; only LayerNorm, RMSNorm
+    and GroupNorm average over the channels that are left.
 
     Args:
         model: any network whose forward does not depend on the values of its tensors.
@@ -126,7 +128,8 @@ def prune_network(
     with $p$ = 1 ("l1") or 2 ("l2"); "bn_scale" adds up $|\gamma_j|$ of BatchNorm instead. In every
     group, all units side by side on one axis of a layer, the fraction `ratio` goes ("uniform"); or
     the lowest of the whole network go ("global"), with norms taken relative to their group's mean,
-    as layers differ in scale. A group keeps at least one unit.
+    as layers differ in scale. A group keeps at least one unit. Where a forward divides its width by
+    its number of heads, as `nn.MultiheadAttention` does, both lose the same fraction.
 
     Args:
         model, example_inputs: as in `prune_channels`.
@@ -217,7 +220,7 @@ def channel_table(model: nn.Module, example_inputs) -> pd.DataFrame:
     """
     check_model(model, with_numbers=False)
     plan = Plan(model, example_inputs)
-    plan.cut_what_can_go(lambda groups: [group.units[: len(group.units) // 2] for group in groups])
+    plan.cut_what_can_go(first_half)
     return table(plan)
 
 

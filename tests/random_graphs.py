@@ -64,12 +64,46 @@ ONE = [  # a layer or a function of a map of a width
 ]
 
 
+class Attention(nn.Module):
+    """Two heads over pixels; queries of one map, keys and values of another.
+
+    Args:
+        kind: nn.MultiheadAttention, products by hand, or SDPA with one head of keys.
+    """
+
+    def __init__(self, width: int, other: int, kind: int):
+        super().__init__()
+        self.kind, self.heads = kind, 2
+        if kind == 0:
+            options = {"kdim": other, "vdim": other, "batch_first": True}
+            self.layer = nn.MultiheadAttention(width, 2, **options)
+        else:
+            self.q, self.k = nn.Linear(width, 2 * width), nn.Linear(other, (3 - kind) * width)
+            self.v, self.proj = nn.Linear(other, (3 - kind) * width), nn.Linear(2 * width, width)
+        self.depth = width
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        rows, keys = x.flatten(2).mT, y.flatten(2).mT
+        if self.kind == 0:
+            return self.layer(rows, keys, keys)[0].mT.unflatten(2, (4, 4))
+        q = self.q(rows).unflatten(2, (self.heads, -1)).transpose(1, 2)
+        k, v = (p(keys).unflatten(2, (-1, self.depth)).transpose(1, 2) for p in (self.k, self.v))
+        if self.kind == 1:
+            z = (q @ k.mT / k.size(-1) ** 0.5).softmax(-1) @ v
+        else:
+            z = F.scaled_dot_product_attention(q, k, v, enable_gqa=True)
+        return self.proj(z.transpose(1, 2).flatten(2)).mT.unflatten(2, (4, 4))
+
+
 def with_another(maps: list[Tensor], of: int, draw: Callable) -> tuple:
     """A map of two maps made before, or of one that is used twice; with its layers."""
     width, other = maps[of].shape[1], draw(len(maps))
     as_wide = [i for i, x in enumerate(maps) if x.shape[1] == width]
     twin = as_wide[draw(len(as_wide))]
     inner = nn.Sequential(nn.Conv2d(width, 4, 1), nn.ReLU(), nn.Conv2d(4, width, 1), nn.Sigmoid())
+    attention = None
+    if width % 2 == 0:
+        attention = Attention(width, maps[other].shape[1], draw(3))
     return [
         (nn.Conv2d(width, width, 1), lambda m, maps: m(F.relu(m(maps[of])))),
         (inner, lambda m, maps: maps[of] * m(maps[of].mean((2, 3), keepdim=True))),
@@ -77,7 +111,9 @@ def with_another(maps: list[Tensor], of: int, draw: Callable) -> tuple:
         (None, lambda m, maps: maps[of] * maps[twin]),
         (None, lambda m, maps: torch.cat([maps[of], maps[other]], 1)),
         (conv(maps[other].shape[1], width, draw), lambda m, maps: maps[of] + m(maps[other])),
-    ][draw(6)]
+        (attention, lambda m, maps: m(maps[of], maps[other]) if m else maps[of]),
+        (attention, lambda m, maps: maps[of] + m(maps[of], maps[other]) if m else maps[of]),
+    ][draw(8)]
 
 
 class Step(nn.Module):
@@ -104,7 +140,7 @@ class RandomNetwork(nn.Module):
         self.steps = nn.ModuleList([first])
         maps = self.maps(torch.zeros(2, 3, 4, 4))
         for _ in range(1 + draw(6)):
-            of, kind = len(maps) - 1 - draw(min(3, len(maps))), draw(len(ONE) + 6)
+            of, kind = len(maps) - 1 - draw(min(3, len(maps))), draw(len(ONE) + 8)
             if kind < len(ONE):
                 layer, run = ONE[kind](maps[of].shape[1], draw), lambda m, maps, of=of: m(maps[of])
             else:

@@ -58,7 +58,7 @@ def tokens(length: int = 5, width: int = 12) -> Tensor:
 
 def widths(model: nn.Module) -> dict[str, int]:
     """Output channels of every layer that makes some."""
-    names = ("out_channels", "out_features", "embedding_dim")
+    names = ("out_channels", "out_features", "embedding_dim", "num_heads")
     return {
         name: getattr(layer, attribute)
         for name, layer in model.named_modules()
@@ -481,12 +481,14 @@ listed = maps("parameter in a plain list -> nothing", lambda m, x: F.conv2d(m.a(
 listed.hidden = [Parameter(torch.randn(8, 8, 1, 1, dtype=torch.float64))]
 two = {"b": Linear(12, 8), "two": nn.Bilinear(8, 8, 8)}
 rows("bilinear -> nothing", lambda m, x: m.two(m.a(x), m.b(x)), **two)
-rows("einsum -> nothing", lambda m, x: torch.einsum("nlc,dc->nld", m.a(x), m.w), w=parameter(8, 8))
+of_einsum = {"reads": {"w": 1}, "w": parameter(8, 8)}
+rows("einsum -> a", lambda m, x: torch.einsum("nlc,dc->nld", m.a(x), m.w), **of_einsum)
 for kind in (nn.LSTM, nn.GRU):
     of_time = {"n": kind(8, 6, batch_first=True), "b": Linear(6, 8)}
     rows(f"{kind.__name__} -> b", lambda m, x: m.b(m.n(m.a(x))[0]), **of_time)
 rows("attention by hand -> a proj", attention, qkv=Linear(8, 24), proj=Linear(8, 8))
 heads = {"n": nn.MultiheadAttention(8, 2, batch_first=True), "up": Linear(8, 16)}
-rows("MultiheadAttention -> up", self_attention, **heads, out=Linear(16, 2))
+rows("MultiheadAttention -> a n n.out_proj up", self_attention, **heads, out=Linear(16, 2))
 encoder = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
-rows("TransformerEncoderLayer -> n.linear1", lambda m, x: m.n(m.a(x)), n=encoder)
+cut = "a n.self_attn n.self_attn.out_proj n.linear1 n.linear2"
+rows(f"TransformerEncoderLayer -> {cut}", lambda m, x: m.n(m.a(x)), n=encoder)

@@ -13,6 +13,7 @@ from prunelab.surgery import CannotCut
 from tests.helpers import left_as_it_was
 
 TOLERANCE = 1e-9
+PROJECTIONS = ("in_proj", "q_proj", "k_proj", "v_proj")
 CONVOLUTIONS = nn.modules.conv._ConvNd
 
 
@@ -49,7 +50,7 @@ class MaskedNorm(nn.Module):
     def __init__(self, norm: nn.Module, kept: dict[int, Tensor]):
         super().__init__()
         self.norm, self.kept = [norm], kept  # in a list, so that no name changes
-        self.weight = norm.weight
+        self.weight, self.eps = norm.weight, norm.eps
         if getattr(norm, "bias", None) is not None:
             self.bias = norm.bias
 
@@ -100,6 +101,9 @@ def reference(model: nn.Module, small: nn.Module, reads: dict[str, int] | None =
             reads.setdefault(shared.get(id(module.weight)), 0 if module.transposed else 1)
         elif isinstance(module, nn.Linear) and id(module.weight) in shared:
             reads.setdefault(shared[id(module.weight)], 1)
+        elif isinstance(module, nn.MultiheadAttention):
+            own = (getattr(module, f"{kind}_weight") for kind in PROJECTIONS)
+            reads |= {shared[id(weight)]: 1 for weight in own if weight is not None}
         for name, child in module.named_children():
             if isinstance(child, nn.LayerNorm | nn.RMSNorm | nn.GroupNorm):
                 of_weight = kept.get(shared.get(id(child.weight)), {})

@@ -39,6 +39,19 @@ def upsampling() -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, 8, 4, 4), wider, nn.BatchNorm2d(6), nn.Conv2d(6, 4, 3))
 
 
+class Attending(nn.Module):
+    """Patches as tokens, and an encoder layer with four heads."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(1, 16, 7, 7)
+        self.encoder = nn.TransformerEncoderLayer(16, 4, 24, dropout=0.0, batch_first=True)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x):
+        return self.head(self.encoder(self.patches(x).flatten(2).mT).mean(1))
+
+
 def build_small(name: str, seed: int):
     return randomize(small_convnet(), seed).float().eval(), IMAGE
 
@@ -76,7 +89,7 @@ def sleep(network, x, ratio):
     time.sleep(60)
 
 
-@pytest.mark.parametrize("make", [small_convnet, resnet20, Normalized, upsampling])
+@pytest.mark.parametrize("make", [small_convnet, resnet20, Normalized, upsampling, Attending])
 def test_reference_agrees_with_a_cut_and_tells_when_channels_are_mixed_up(make):
     network = randomize(make()).float().eval()
     small = prune_network(network, 0.4, IMAGE, criterion="random")

@@ -7,14 +7,20 @@ channels says one of two things: these tags are one channel (a *tie*), or this t
 *fixed*). An operation without a rule fixes all it touches. The steps are written down, to hold the
 cut network against the whole one.
 
+Attention mixes the channels of a head, so a head is one channel: what a first pass finds to be
+mixed gets one tag from the start in a second pass. Numbers of modules, such as `num_heads`, follow
+the width they name, and heads keep in proportion to the channels they read where a forward reckons
+so.
+
 Each file needs only those before it:
 
 | file | job |
 |---|---|
 | `tags` | the tensor of tags, and what can be asked of one |
 | `findings` | what a pass through the network finds out: ties, fixed tags, steps |
-| `rules` | a function for each kind of operation; **add one here**, or in the next two |
-| `moves`, `layers` | the rules of movement; of layers, pooling, averages |
+| `numbers` | attributes by which modules say how wide they are |
+| `rules` | a function for each kind of operation; **add one here**, or in the next three |
+| `moves`, `layers`, `attention` | the rules of movement; layers, pooling, averages; products |
 | `following` | runs the forward on tags and gives every operation to its rule |
 | `cut` | narrows tensors, and what modules say of their widths |
 | `rehearsal` | runs the cut network on the tags that are left |

@@ -77,18 +77,43 @@ def lowest_units(
 ) -> list[Tensor]:
     """The lowest-scoring units of each group; at least one stays."""
     of_group = [scores[group.units] for group in groups]
-    counts = [round(len(s) * ratio) for s in of_group]
+    wanted = [round(len(s) * ratio) for s in of_group]
     if scope == "global":
         relative = not callable(criterion) and criterion in NORMS
         comparable = [s / s.mean().clamp(min=1e-30) if relative else s for s in of_group]
         every = torch.cat(comparable)
         is_low = lowest(every, round(len(every) * ratio)).split([len(s) for s in of_group])
-        counts = [int(low.sum()) for low in is_low]
-    chosen = []
-    for group, s, count in zip(groups, of_group, counts, strict=True):
-        count = rounded(min(count, len(s) - 1), len(s), group.channels_per_unit, round_to or 1)
-        chosen.append(group.units[lowest(s, count)])
-    return chosen
+        wanted = [int(low.sum()) for low in is_low]
+    counts = in_pace(groups, wanted, round_to or 1)
+    return [
+        group.units[lowest(s, count)]
+        for group, s, count in zip(groups, of_group, counts, strict=True)
+    ]
+
+
+def first_half(groups: list[Group]) -> list[Tensor]:
+    """About half of each group, for a cut on trial."""
+    counts = in_pace(groups, [len(group.units) // 2 for group in groups])
+    return [group.units[:count] for group, count in zip(groups, counts, strict=True)]
+
+
+def in_pace(groups: list[Group], wanted: list[int], round_to: int = 1) -> list[int]:
+    """How many units of each group to remove: at least one stays, and paces are kept."""
+    counts = list(wanted)
+    for pace in {group.pace for group in groups}:
+        members = [i for i, group in enumerate(groups) if group.pace == pace]
+        sizes = [len(groups[i].units) for i in members]
+        shares = math.gcd(*sizes)
+        count = round(shares * sum(wanted[i] for i in members) / sum(sizes))
+        channels = {
+            n * (size // shares)
+            for i, size in zip(members, sizes, strict=True)
+            for n in groups[i].channels_per_unit
+        }
+        count = rounded(min(count, shares - 1), shares, channels, round_to)
+        for i, size in zip(members, sizes, strict=True):
+            counts[i] = count * (size // shares)
+    return counts
 
 
 def rounded(count: int, total: int, channels_per_unit: set[int], round_to: int) -> int:

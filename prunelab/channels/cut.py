@@ -45,10 +45,14 @@ def cut(model: nn.Module, kept: Kept) -> nn.Module:
         is_parameter = isinstance(tensor, nn.Parameter)
         small_tensors[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if is_parameter else new
     small = copy.deepcopy(model, small_tensors)
-    for name, module in small.named_modules():
+    for module in small.modules():
         match_attributes(module)
-        if counted := kept.get(f"{name}.num_features"):
-            module.num_features = len(counted[0])
+    tensors = {name for name, _ in [*model.named_parameters(), *model.named_buffers()]}
+    for name in kept.keys() - tensors:  # a number of a module
+        owner, _, attribute = name.rpartition(".")
+        module = small.get_submodule(owner)
+        whole = torch.arange(getattr(model.get_submodule(owner), attribute))
+        setattr(module, attribute, len(whole[kept[name][0].cpu()]))
     return small
 
 
@@ -59,6 +63,8 @@ def match_attributes(module: nn.Module) -> None:
         vector = weight if weight is not None else module.running_mean
         if vector is not None:
             module.num_features = len(vector)
+    if isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is None:
+        module.kdim, module.vdim = module.k_proj_weight.shape[1], module.v_proj_weight.shape[1]
     if not torch.is_tensor(weight):
         return
     if isinstance(module, nn.modules.conv._ConvTransposeNd):

@@ -80,6 +80,12 @@ class Findings:
         steps: the operations in order.
         met: the tags that each operation of the pass has met so far.
         count: tags in use, the reserved ones included.
+        running: the modules whose forward runs, each with its name and the tags it got.
+        said: numbers of modules, `name.attribute`, that equal the width of these channels.
+        paces: channels and heads that a module may take to be in proportion.
+        early: the ties of channels that are one wherever they go, as they are mixed in the end.
+        decisions: choices of rules between ways that are equally right, for the cut network.
+        why: why the last operation had no rule.
     """
 
     def __init__(self, model: nn.Module):
@@ -101,6 +107,25 @@ class Findings:
         self.steps: list[Step] = []
         self.met: list[list[Tags]] = []
         self.count = FIXED + 1
+        self.running: list[tuple[str, nn.Module, list[Tags]]] = []
+        self.said: dict[str, Tensor] = {}
+        self.paces: list[tuple[Tensor, Tensor]] = []
+        self.early: list[Tensor] = []
+        self.decisions: list[bool] = []
+        self.why = ""
+
+    def begin_again(self, first: "Findings", one: Tensor) -> None:
+        """Begin with the tags of another pass.
+
+        Args:
+            one: for each tag of the other pass, the tag it has now.
+        """
+        self.axes = {
+            name: {dim: one[tags] for dim, tags in dims.items()}
+            for name, dims in first.axes.items()
+        }
+        self.paces = [(one[channels], one[heads]) for channels, heads in first.paces]
+        self.count = first.count
 
     # --- what rules say --------------------------------------------------------------------------
 
@@ -143,6 +168,11 @@ class Findings:
         self.given_up.setdefault(name, why)
         for tags in self.axes.get(name, {}).values():
             self.fix(tags, why)
+
+    def decide(self, choice: bool) -> bool:
+        """The choice of a rule, which is to be the same for the cut network."""
+        self.decisions.append(choice)
+        return choice
 
     def step(self, step: Step) -> None:
         """What the forward does next."""

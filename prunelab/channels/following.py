@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from prunelab.channels import layers, moves  # noqa: F401  they register their rules
+from prunelab.channels import attention, layers, moves  # noqa: F401  they register their rules
 from prunelab.channels.findings import CannotFollow, Findings, Step
+from prunelab.channels.numbers import widths_said
 from prunelab.channels.rules import RULES, no_rule, operation_name, unfollowed
 from prunelab.channels.tags import INPUT, Tags, along, as_tags, filled, hollow, same_tags, tags_in
 
@@ -54,17 +55,21 @@ def follow(model: nn.Module, found: Findings, arguments: tuple[tuple, dict]) -> 
     for name, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._NormBase) and not module.state_dict():
             module.register_forward_pre_hook(partial(_count_features, found, name))
+        module.register_forward_pre_hook(partial(_enter, found, name), with_kwargs=True)
+        module.register_forward_hook(partial(_leave, found))
     for training in (False, True):
         model.train(training)
         inputs = (f"input {i}" for i in itertools.count())
         positional, named = tree_map(enter, arguments)
         found.met.clear()
+        found.running.clear()
         with torch.no_grad(), torch.random.fork_rng(devices=[]), FollowTags(found):
             torch.default_generator.manual_seed(0)
             outputs = model(*positional, **named)
         returned = list(tags_in(outputs))
         for tags in returned:
             found.fix(tags, "is the model's output")
+            _fix_what_is_averaged(found, tags)
         found.step(Step("return", found.described([outputs, returned]), returned))
 
 
@@ -74,6 +79,24 @@ def _count_features(found: Findings, name: str, module: nn.Module, inputs: tuple
         tags = found.tags(inputs[0])
         counted = found.named_axis(f"{name}.num_features", 0, tags.shape[1:2])
         found.tie(along(counted, 1, tags.dim()), tags)
+
+
+def _enter(found: Findings, name: str, module: nn.Module, args: tuple, kwargs: dict) -> None:
+    inputs = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tags)]
+    found.running.append((name, module, inputs))
+    with torch._C.DisableTorchFunction():
+        widths_said(found, inputs)
+
+
+def _leave(found: Findings, module: nn.Module, *_) -> None:
+    while found.running.pop()[1] is not module:
+        pass  # a module that failed, and whose failure the forward has caught
+
+
+def _fix_what_is_averaged(found: Findings, tags: Tags) -> None:
+    """Attention weights averaged over heads, which nobody may have used so far."""
+    if hasattr(tags, "mixes"):
+        found.fix(tags.mixes, "is averaged over the heads in the attention weights")
 
 
 class FollowTags(TorchFunctionMode):
@@ -107,6 +130,8 @@ class FollowTags(TorchFunctionMode):
             return func(*tree_map(hollow("cpu"), args), **kwargs)
         if any(isinstance(leaf, np.ndarray) for leaf in leaves):
             args, kwargs = tree_map(_no_array, (args, kwargs))
+        for t in tags:
+            _fix_what_is_averaged(found, t)
         found.met.append(tags)
         found.step(Step(name, found.described(unfollowed(name, args, kwargs)), tags))
         result = _by_rule(found, name, func, args, kwargs)

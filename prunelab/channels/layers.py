@@ -5,8 +5,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from prunelab.channels.findings import Step
-from prunelab.channels.rules import no_rule, rule
-from prunelab.channels.tags import along, as_tags, dry_run, varies
+from prunelab.channels.rules import mixes, no_rule, rule
+from prunelab.channels.tags import FIXED, along, as_tags, dry_run, filled, varies
 
 POOLS = """
     max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d lp_pool1d lp_pool2d
@@ -137,7 +137,13 @@ def channelwise(found, func, input, *args, **kwargs):
 @rule("layer_norm rms_norm", follows="normalized_shape")
 def layer_norm(found, func, input, normalized_shape, weight=None, bias=None, *args, **kwargs):
     tags = found.tags(input)
-    if weight is None or input.shape[-len(normalized_shape) :] != tuple(normalized_shape):
+    is_whole = input.shape[-len(normalized_shape) :] == tuple(normalized_shape)
+    if is_whole and not any(varies(tags, tags.dim() - 1 - d) for d in range(len(normalized_shape))):
+        return as_tags(tags)  # within one channel, as a head is
+    if is_whole and weight is None and len(normalized_shape) == 1:
+        is_head = mixes(found, func.__name__, tags, tags.dim() - 1)
+        return as_tags(tags if is_head else filled(FIXED, tags.shape))
+    if weight is None or not is_whole:
         return no_rule(found, func, (input, normalized_shape, weight, bias), {})
     found.carry(weight, tags)
     if isinstance(bias, Tensor):  # for rms_norm it is the number eps

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves, tree_map
 
 from prunelab.channels.findings import Move, Step
+from prunelab.channels.numbers import widths_said
 from prunelab.channels.rules import ALL, no_rule, operation_name, rule
 from prunelab.channels.tags import NEUTRAL, Tags, as_tags, is_fraction, ranks, varies
 
@@ -45,7 +46,9 @@ def move(found, func, *args, **kwargs):
     sources = [tags(t) for t in tree_leaves((args, kwargs)) if is_fraction(t)]
     sizes = found.described((args, kwargs))
     found.step(Step(name, [], tree_leaves(moved), Move(sizes, sources, places)))
-    return tree_map(lambda t: as_tags(t) if torch.is_tensor(t) else t, moved)
+    moved = tree_map(lambda t: as_tags(t) if torch.is_tensor(t) else t, moved)
+    widths_said(found, moved)
+    return moved
 
 
 @rule("__iter__")

@@ -27,10 +27,14 @@ class CannotCut(ValueError):
 
 
 class Group(NamedTuple):
-    """Units side by side on one axis of a layer, and how many channels a unit has there."""
+    """Units side by side on one axis of a layer, and how many channels a unit has there.
+
+    Groups of the same pace lose the same fraction of their units.
+    """
 
     units: Tensor
     channels_per_unit: set[int]
+    pace: int
 
 
 class Plan:
@@ -40,6 +44,7 @@ class Plan:
         found: the findings about the whole network, with the tags of every parameter.
         unit: the unit of each tag.
         stays: the units that may not go, with the reason.
+        paces: pairs of channels and heads that must be in proportion.
     """
 
     def __init__(self, model: nn.Module, example_inputs):
@@ -54,16 +59,14 @@ class Plan:
             raise CannotCut(f"example_inputs {shape} are empty; give at least one example")
         self.arguments = as_arguments(example_inputs)
         try:
-            copy = twin(model)
-            self.found = found = Findings(copy)
-            follow(copy, found, self.arguments)
+            self.found = found = _followed(model, self.arguments)
         except Exception as error:
             raise CannotCut(
                 f"the forward can't be followed with these example_inputs: {first_line(error)}"
             ) from error
-        pairs = torch.unique(torch.cat([*found.ties, torch.zeros(1, dtype=torch.long)]))
-        self.unit = _components(pairs // MOST_TAGS, pairs % MOST_TAGS, found.count)
+        self.unit = _tied(found.ties, found.count)
         self.stays: dict[int, str] = {}
+        self.paces: list[tuple[Tensor, Tensor]] = []
         for tags, why in found.fixed:
             self.keep(self.unit[tags], why)
 
@@ -100,20 +103,53 @@ class Plan:
         for units in free:
             groups.setdefault(int(group_of[units[0]]), []).append(units)
         found = [
-            Group(torch.cat(members).unique(), {len(u) // len(u.unique()) for u in members})
-            for members in groups.values()
+            Group(torch.cat(members).unique(), {len(u) // len(u.unique()) for u in members}, i)
+            for i, members in enumerate(groups.values())
         ]
         for group in found:
             if len(group.units) == 1:
                 self.keep(group.units, "goes only as a whole")
-        return [group for group in found if len(group.units) > 1]
+        return self._in_pace([group for group in found if len(group.units) > 1])
+
+    def _in_pace(self, groups: list[Group]) -> list[Group]:
+        """The groups, those of one pace with the same number."""
+        pairs = [
+            [i for tags in pair for i, group in enumerate(groups) if self._is_all_of(group, tags)]
+            for pair in self.paces
+        ]
+        pairs = [pair for pair in pairs if len(pair) == 2]
+        ends = torch.tensor(pairs, dtype=torch.long).view(-1, 2)
+        paces = _components(ends[:, 0], ends[:, 1], len(groups)).tolist()
+        return [group._replace(pace=pace) for group, pace in zip(groups, paces, strict=True)]
+
+    def _is_all_of(self, group: Group, tags: Tensor) -> bool:
+        """Whether these tags are all units of the group, as many of each."""
+        units, counts = self.unit[tags].unique(return_counts=True)
+        return torch.equal(units, group.units) and len(counts.unique()) == 1
 
     def cut(self, units: Tensor) -> nn.Module:
         """Cut these units out, and rehearse.
 
+        A number of a module that equals a width follows it, if the rehearsal fails without.
+
         Raises:
             CannotFollow: the cut network does not do with its channels what the whole one did.
         """
+        while True:
+            try:
+                return self._cut(units)
+            except CannotFollow as conflict:
+                blamed, axes = self.unit[conflict.tags], self.found.axes
+                said = {
+                    name: {0: tags}
+                    for name, tags in self.found.said.items()
+                    if name not in axes and torch.isin(self.unit[tags], blamed).any()
+                }
+                if not said:
+                    raise
+                axes |= said
+
+    def _cut(self, units: Tensor) -> nn.Module:
         is_gone, suspects = self._mask(units), self._mask([])
         for group in self.groups():
             suspects[group.units] = is_gone[group.units].any()
@@ -138,14 +174,54 @@ class Plan:
             except CannotFollow as conflict:
                 blamed = self.unit[conflict.tags]
                 guilty = [group for group in groups if torch.isin(group.units, blamed).any()]
+                if self._put_in_pace(torch.cat([group.units for group in guilty or groups])):
+                    continue
                 for group in guilty or groups:
                     self.keep(group.units, str(conflict))
         return None
+
+    def _put_in_pace(self, units: Tensor) -> bool:
+        """Let heads lose the same fraction as the channels that go in, where these units are met.
+
+        Returns:
+            Whether this is new.
+        """
+        before, seen = len(self.paces), self._mask(units)
+        waiting = [pair for pair in self.found.paces if not any(p is pair for p in self.paces)]
+        while met := [p for p in waiting if any(seen[self.unit[tags]].any() for tags in p)]:
+            self.paces += met
+            waiting = [pair for pair in waiting if not any(p is pair for p in met)]
+            for pair in met:
+                seen[self.unit[torch.cat(pair)]] = True
+        return len(self.paces) > before
 
     def _mask(self, units: Tensor | list[int]) -> Tensor:
         mask = torch.zeros(len(self.unit), dtype=torch.bool)
         mask[units] = True
         return mask
+
+
+def _followed(model: nn.Module, arguments: tuple[tuple, dict]) -> Findings:
+    """The findings about a network; those with heads are followed again, each as one channel."""
+    copy = twin(model)
+    found = Findings(copy)
+    follow(copy, found, arguments)
+    if not found.early:
+        return found
+    copy = twin(model)
+    again = Findings(copy)
+    head = _tied(found.early, found.count)
+    tags = torch.arange(found.count)
+    first = torch.full_like(tags, found.count).scatter_reduce(0, head, tags, "amin")
+    again.begin_again(found, first[head])
+    follow(copy, again, arguments)
+    return again
+
+
+def _tied(ties: list[Tensor], count: int) -> Tensor:
+    """For each tag the number of all that are one with it."""
+    pairs = torch.unique(torch.cat([*ties, torch.zeros(1, dtype=torch.long)]))
+    return _components(pairs // MOST_TAGS, pairs % MOST_TAGS, count)
 
 
 def _components(a: Tensor, b: Tensor, count: int) -> Tensor:

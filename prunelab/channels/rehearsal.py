@@ -6,6 +6,8 @@ before. Only what states so may follow the width: sizes of data movement, if eac
 comes from the same place, and those arguments of a layer that its rule names.
 """
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +19,8 @@ from prunelab.channels.tags import distinct, has_copies, plain, same_tags, survi
 VIEWS = ("view", "view_as", "reshape", "reshape_as", "flatten", "unflatten", "squeeze")
 VIEWS += ("unsqueeze", "expand", "expand_as")
 """Movement that keeps elements in order, so that shape and tags say all."""
+WHOLE = ("permute", "transpose", "swapaxes", "swapdims", "moveaxis", "movedim", "t", "unbind")
+"""Movement of whole dimensions, which is the same for every width."""
 
 
 def rehearse(
@@ -46,9 +50,12 @@ def rehearse(
     try:
         follow(copy, found, arguments)
     except Exception as error:
-        met = [error.tags] if isinstance(error, CannotFollow) else []
-        met += [distinct(t).flatten() for operation in reversed(found.met) for t in operation]
-        for tags in met:
+        operations = found.met[::-1]
+        inputs = [tags for _, _, inputs in reversed(found.running) for tags in inputs]
+        near = [error.tags] if isinstance(error, CannotFollow) else []
+        near += [distinct(plain(t)).flatten() for t in itertools.chain(*operations[:1], inputs)]
+        far = (distinct(t).flatten() for t in itertools.chain(*operations[1:]))
+        for tags in itertools.chain(near, far):
             tags = tags[tags < len(suspects)]
             if suspects[tags].any():
                 raise CannotFollow(tags[suspects[tags]], str(error)) from error
@@ -69,11 +76,17 @@ class Rehearsal(Findings):
         self.axes, self.gone = axes, gone
         self.count = whole.count
         self.expected = iter(whole.steps)
+        self.decided = iter(whole.decisions)
+
+    def decide(self, choice: bool) -> bool:
+        return next(self.decided, choice)
 
     def step(self, step: Step) -> None:
         before = next(self.expected, Step("nothing", [], []))
         left = [surviving(plain(t), self.gone) for t in before.tags]
-        if step.name != before.name:
+        if step.name == "no rule" != before.name:
+            why = f"once cut, {self.why}"
+        elif step.name != before.name:
             why = f"the cut forward takes another path: `{step.name}` instead of `{before.name}`"
         elif not _same(step.given, before.given):
             why = f"`{step.name}` computes with numbers that depend on how many channels there are"
@@ -93,7 +106,8 @@ class Rehearsal(Findings):
         move, move_before = step.move, before.move
         if move is None or move_before is None or step.name in VIEWS:
             return True
-        if _same(move.sizes, move_before.sizes) and not any(map(has_copies, move.sources)):
+        is_same = _same(move.sizes, move_before.sizes)
+        if is_same and (step.name in WHOLE or not any(map(has_copies, move.sources))):
             return True
         left = [
             surviving(plain(tags), self.gone, where)

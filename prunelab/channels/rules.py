@@ -2,16 +2,18 @@
 
 To add a rule, write a function here and put `@rule("name", ...)` above it, with the names of the
 operations as torch calls them (`F.hardswish` is "hardswish", `x + y` is "__add__"); in `moves` if
-it moves data, in `layers` if it is a layer or computes with many elements. If a known kind does the
-same, put the name in its list instead (`ELEMENTWISE`, `MOVES`, `POOLS`). A rule is called as
+it moves data, in `layers` if it is a layer or computes with many elements, in `attention` if it
+sums products of activations. If a known kind does the same, put the name in its list instead
+(`ELEMENTWISE`, `COMPARISONS`, `MOVES`, `POOLS`). A rule is called as
 `function(found, func, *args, **kwargs)`: with the findings of the pass, the operation, and its
 arguments, where activations are `Tags`. It calls `found.tie` for tags that are one channel,
 `found.fix` for those that may not go, and returns the tags of the result. What it does not know it
 hands to `no_rule`. Averages and the like check that the tags they average are one channel.
 
 The cut network must call the operation with the same arguments. If one of them is the width itself
-(the number of groups, say), the rule names it, `@rule("name", follows="groups")`, and checks it.
-Then add a case with the operation to tests/surgery_cases.py.
+(the number of groups, say), the rule names it, `@rule("name", follows="groups")`, and checks it. A
+choice between ways that are equally right is made with `found.decide`, once for both networks.
+Then add a case with the operation to tests/surgery_cases.py or tests/attention_cases.py.
 """
 
 import inspect
@@ -30,6 +32,7 @@ from prunelab.channels.tags import (
     distinct,
     dry_run,
     filled,
+    hollow,
     is_fraction,
     meets,
     plain,
@@ -41,16 +44,17 @@ ELEMENTWISE = """
     softplus softsign logsigmoid threshold clamp clip neg abs exp log sqrt rsqrt square erf pow
     where add sub mul div true_divide rsub maximum minimum lerp __pow__ __neg__ __add__ __sub__
     __mul__ __truediv__ __radd__ __rsub__ __rmul__ __rtruediv__ __iadd__ __isub__ __imul__
-    __itruediv__
+    __itruediv__ masked_fill logical_not __invert__ __and__ __or__
 """
+COMPARISONS = "eq ne lt le gt ge __eq__ __ne__ __lt__ __le__ __gt__ __ge__"
 PASSES = """
     contiguous clone detach to type type_as float double half bfloat16 requires_grad dropout
-    dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout nan_to_num cpu cuda
+    dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout nan_to_num cpu cuda zero
 """
 
 RULES: dict[str, Callable] = {}
-FOLLOWS: dict[str, tuple[int | None, str]] = {}
-"""The argument of an operation that may follow the width, by its place and name, or `ALL`."""
+FOLLOWS: dict[str, dict[str, int] | None] = {}
+"""The arguments of an operation that may follow the width, by name, with their places; or all."""
 ALL = "all"
 
 
@@ -59,7 +63,7 @@ def rule(names: str, follows: str = "") -> Callable:
 
     Args:
         names: the operations, with spaces in between.
-        follows: the argument that may follow the width, checked by the rule; or `ALL` of them.
+        follows: the arguments that may follow the width, checked by the rule; or `ALL` of them.
     """
 
     def register(function: Callable) -> Callable:
@@ -69,7 +73,8 @@ def rule(names: str, follows: str = "") -> Callable:
                 raise ValueError(f"{name!r} has a rule already, {RULES[name].__name__}")
             RULES[name] = function
             if follows:
-                FOLLOWS[name] = (None if follows == ALL else arguments.index(follows), follows)
+                places = {word: arguments.index(word) for word in follows.split() if word != ALL}
+                FOLLOWS[name] = places or None
         return function
 
     return register
@@ -77,12 +82,12 @@ def rule(names: str, follows: str = "") -> Callable:
 
 def unfollowed(name: str, args: tuple, kwargs: dict) -> tuple[list, dict]:
     """The arguments that may not follow the width."""
-    place, follows = FOLLOWS.get(name, (None, ""))
-    if follows == ALL:
+    follows = FOLLOWS.get(name, {})
+    if follows is None:
         return [value for value in tree_leaves((args, kwargs)) if is_fraction(value)], {}
     return (
-        [value for i, value in enumerate(args) if i != place],
-        {key: value for key, value in kwargs.items() if key != follows},
+        [value for i, value in enumerate(args) if i not in follows.values()],
+        {key: value for key, value in kwargs.items() if key not in follows},
     )
 
 
@@ -95,6 +100,7 @@ def operation_name(func: Callable) -> str:
 def no_rule(found: Findings, func: Callable, args: tuple, kwargs: dict, why: str = ""):
     """Nothing is known of what the operation does with channels: all it touches stay."""
     why = why or f"enters `{func.__name__.strip('_')}`, which may mix channels"
+    found.why = why
     found.step(Step("no rule", [], []))
     for tensor in tree_leaves((args, kwargs)):
         if isinstance(tensor, Tags):
@@ -107,12 +113,29 @@ def no_rule(found: Findings, func: Callable, args: tuple, kwargs: dict, why: str
     )
 
 
+def mixes(found: Findings, name: str, tags: Tensor, dim: int) -> bool:
+    """Whether there are other channels beside those along a dimension, which are one then."""
+    if not any(varies(tags, d) for d in range(tags.dim()) if d != dim % tags.dim()):
+        found.fix(tags, f"enters `{name}`, which may mix channels")
+        return False
+    before = len(found.ties)
+    found.tie(tags, tags.narrow(dim, 0, 1))
+    found.early += found.ties[before:]
+    return True
+
+
 # --- element by element --------------------------------------------------------------------------
 
 
 @rule(ELEMENTWISE)
 def elementwise(found, func, *args, **kwargs):
     return combine(found, [t for t in tree_leaves((args, kwargs)) if torch.is_tensor(t)])
+
+
+@rule(COMPARISONS)
+def compare(found, func, input, other):
+    is_value = isinstance(other, Tensor | int | float)
+    return elementwise(found, func, input, other) if is_value else func(torch.zeros(1), other)
 
 
 def combine(found: Findings, operands: list[Tensor]) -> Tags:
@@ -122,6 +145,8 @@ def combine(found: Findings, operands: list[Tensor]) -> Tags:
         left, right = _beside(found, result, other), _beside(found, other, result)
         found.tie(left, right)
         shape = torch.broadcast_shapes(result.shape, other.shape)
+        if found.decide(left.shape != shape and right.shape == shape):
+            left, right = right, left  # tags as various as there are
         if (distinct(left) == NEUTRAL).any():
             one_number = left.numel() == 1
             left = right if one_number else torch.maximum(*torch.broadcast_tensors(left, right))
@@ -148,4 +173,8 @@ def glu(found, func, input, dim=-1):
 
 @rule(PASSES)
 def passes(found, func, *args, **kwargs):
-    return as_tags(found.tags(args[0] if args else kwargs["input"]))
+    given = args[0] if args else kwargs["input"]
+    if torch.is_tensor(given) and not (isinstance(given, Tags) or found.is_parameter(given)):
+        others = tree_map(hollow("cpu"), args[1:])
+        return func(*args[:1], *others, **kwargs)
+    return as_tags(found.tags(given))

@@ -5,6 +5,7 @@ Run it on an idle machine with `--jobs 1`. It needs Torch-Pruning, see `require_
 
 import copy
 import importlib.util
+import math
 import multiprocessing
 import textwrap
 import time
@@ -192,7 +193,7 @@ def compare(network: nn.Module, small: nn.Module, x: Tensor) -> dict[str, float]
 def without_channels(network: nn.Module, small: nn.Module) -> nn.Module:
     """What `small` should compute: the whole network, with nothing reading the lost channels.
 
-    The weights by which linear layers and convolutions read them are zero, and layer
+    The weights by which linear layers, convolutions and attention read them are zero, and layer
     normalization takes its mean and variance over the channels that are left.
 
     Args:
@@ -213,6 +214,14 @@ def without_channels(network: nn.Module, small: nn.Module) -> nn.Module:
             is_lost[kept[reads]] = False
             with torch.no_grad():
                 layer.weight.movedim(reads, 0)[is_lost] = 0
+        elif isinstance(layer, nn.MultiheadAttention):
+            for weight, parameter in layer.named_parameters(recurse=False):
+                kept = small.kept_channels.get(f"{name}.{weight}".lstrip("."), {})
+                if 1 in kept:
+                    is_lost = torch.ones(parameter.shape[1], dtype=torch.bool)
+                    is_lost[kept[1]] = False
+                    with torch.no_grad():
+                        parameter[:, is_lost] = 0
     return reference
 
 
@@ -222,6 +231,7 @@ class KeptLayerNorm(nn.Module):
     def __init__(self, layer: nn.LayerNorm, kept: Tensor):
         super().__init__()
         self.layer, self.kept = layer, kept
+        self.eps = math.nan  # equal to no other's, so that torch takes no fast path around it
         self.dim = 1 if isinstance(layer, LayerNorm2d) else -1
 
     def forward(self, x: Tensor) -> Tensor:
