@@ -58,15 +58,15 @@ mutants: $(VENV)/ready
 	-$(ONE_THREAD) timeout $(MINUTES)m nice $(BIN)/mutmut run
 	PATH=$(BIN):$$PATH python tests/mutants.py
 
-course: $(VENV)/ready
+course: $(VENV)/course-ready
 	$(ONE_THREAD) $(BIN)/python -m course.build
 
-grade: $(VENV)/ready
+grade: $(VENV)/course-ready
 	@test -d "$(SUBMITTED)" || { echo "Say which folder holds STUDENT/A1_masks/A1_masks.ipynb and so on:" \
 		"make grade SUBMITTED=FOLDER"; exit 1; }
 	$(ONE_THREAD) $(BIN)/python -m course.grade "$(SUBMITTED)" $(OPTIONS)
 
-test-course: $(VENV)/ready
+test-course: $(VENV)/course-ready
 	ALL_MISTAKES=1 $(ONE_THREAD) $(BIN)/python -m pytest tests/test_course.py
 
 site: $(VENV)/site-ready
@@ -83,8 +83,8 @@ $(VENV)/site-ready: $(VENV)/ready pyproject.toml
 explorer: $(VENV)/ready
 	$(ONE_THREAD) $(BIN)/python -m prunelab.explorer --to build/explorer
 
-test-browser: $(VENV)/ready
-	$(BIN)/pip install --quiet --editable '.[test,browser]'
+test-browser: $(VENV)/site-ready
+	$(BIN)/pip install --quiet --editable '.[test,course,browser]'
 	ALL_NOTEBOOKS=1 $(ONE_THREAD) $(BIN)/python -m pytest tests/test_explorer.py tests/browser
 
 notebooks: $(VENV)/ready

@@ -27,6 +27,10 @@ def main() -> int:
     if find_spec("nbgrader") is None:
         print(MISSING)
         return 1
+    from course.pages import formulas_missing
+
+    if absent := formulas_missing():
+        print(absent)
     for assignment in assignments():
         key = make_key(assignment)
         release = make_release(assignment)
@@ -84,7 +88,8 @@ def make_key(assignment: str, course: Path = COURSE) -> Path:
     """
     import nbformat
     from nbclient import NotebookClient
-    from nbconvert import HTMLExporter
+
+    from course.pages import page
 
     key = course / "key" / assignment
     copy_source(assignment, key)
@@ -92,8 +97,7 @@ def make_key(assignment: str, course: Path = COURSE) -> Path:
         notebook = nbformat.read(path, as_version=4)
         NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(key)}}).execute()
         nbformat.write(notebook, path)
-        html, _ = HTMLExporter().from_notebook_node(notebook)
-        path.with_suffix(".html").write_text(html, encoding="utf-8")
+        path.with_suffix(".html").write_text(page(notebook, f"{path.stem} · key"), "utf-8")
     return key
 
 

@@ -27,6 +27,7 @@ from course.build import (
     nbgrader_api,
 )
 from course.collect import CannotBeRead, collect
+from course.pages import formulas_missing
 
 PLACE = "STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb"
 WRITTEN = ["assignment", "student", "cell", "points", "comment"]
@@ -44,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     if find_spec("nbgrader") is None:
         print(MISSING)
         return 1
+    if absent := formulas_missing():
+        print(absent)
     submitted, again = given.pop("submitted"), given.pop("again")
     if not submitted.is_dir():
         print(f"{submitted} is not a folder; it should hold {PLACE}")
@@ -84,9 +87,10 @@ def grade(
         print(f"{folder.name} …", flush=True)
         done[folder.name] = grade_one(api, folder, assignment, course, again)
     enter_written(api, assignment, list(done), course / "written.csv")
-    for student, (note, _) in done.items():
+    for student, (note, seconds) in done.items():
         if not note.startswith("not graded"):
-            api.generate_feedback(assignment, student, force=True)
+            words = filter(None, [note, make_page(api, assignment, student, course)])
+            done[student] = "; ".join(words), seconds
     rows = [
         {**marks(api, assignment, student), "note": note, "seconds": round(seconds, 1)}
         for student, (note, seconds) in done.items()
@@ -125,6 +129,15 @@ def grade_one(api, folder: Path, assignment: str, course: Path, again: bool) -> 
         reason = str(error) if isinstance(error, CannotBeRead) else repr(error)
         note = f"not graded: {reason}"
     return note, time.perf_counter() - started
+
+
+def make_page(api, assignment: str, student: str, course: Path) -> str:
+    """Make a student's page of feedback. What is to be said where there is none."""
+    result = api.generate_feedback(assignment, student, force=True)
+    if result["success"]:
+        return ""
+    (course / "log.txt").write_text(f"{result['log']}\n{result['error']}", "utf-8")
+    return f"no page of feedback; {course / 'log.txt'} says why"
 
 
 def trouble(autograded: Path) -> str:

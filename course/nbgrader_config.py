@@ -18,6 +18,8 @@ from nbgrader.preprocessors import (
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from course.build import COURSE
 from course.execute import LimitedExecute
+from course.pages import LOOKS, InOneFile
+from course.points import Points
 
 # nbgrader puts `get_config` here.
 c = get_config()  # type: ignore[name-defined]  # noqa: F821
@@ -39,3 +41,5 @@ c.IgnorePattern.enabled = True  # a warning in a check is no mistake; nbgrader c
 c.IgnorePattern.pattern = ".*"
 c.LimitOutput.max_lines = 200
 c.LimitOutput.max_traceback = 30
+c.GenerateFeedback.preprocessors = [Points, InOneFile]
+c.HTMLExporter.update(LOOKS)

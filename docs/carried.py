@@ -9,6 +9,7 @@ from pathlib import Path
 from docs.markdown import ROOT
 
 BUILD = (ROOT if os.access(ROOT, os.W_OK) else Path.cwd()) / "build"
+MATHJAX = ("sphinx-mathjax-offline", "static/mathjax")
 FORMULAS = ("tex-chtml.js", "input/tex/extensions", "output/chtml/fonts")
 SLIDES = (
     "dist/reveal.js",
@@ -28,19 +29,29 @@ def missing(*packages: str) -> str | None:
 
 def copy_formulas(folder: Path) -> None:
     """The part of MathJax that a page needs."""
-    _copy("sphinx-mathjax-offline", "static/mathjax", FORMULAS, folder)
+    _copy(_inside(*MATHJAX), FORMULAS, folder)
+
+
+def formulas_in_one() -> str | None:
+    """The code of MathJax that loads neither fonts nor extensions; None if not installed."""
+    if importlib.util.find_spec(MATHJAX[0]) is None:
+        return None
+    return (_inside(*MATHJAX) / "tex-svg-full.js").read_text("utf-8")
 
 
 def copy_reveal(folder: Path) -> None:
     """The part of reveal.js that a deck needs."""
-    _copy("sphinx_revealjs", "_static/revealjs", SLIDES, folder)
+    _copy(_inside("sphinx_revealjs", "_static/revealjs"), SLIDES, folder)
 
 
-def _copy(package: str, inside: str, parts: Iterable[str], folder: Path) -> None:
+def _inside(package: str, folder: str) -> Path:
     spec = importlib.util.find_spec(package)
     assert spec is not None
     assert spec.submodule_search_locations
-    origin = Path(spec.submodule_search_locations[0]) / inside
+    return Path(spec.submodule_search_locations[0]) / folder
+
+
+def _copy(origin: Path, parts: Iterable[str], folder: Path) -> None:
     for part in parts:
         (folder / part).parent.mkdir(parents=True, exist_ok=True)
         if (origin / part).is_dir():

@@ -8,7 +8,7 @@ from docs.site import STATIC
 project = "prunelab"
 release = prunelab.__version__
 author = project_copyright = "The prunelab authors"
-extensions = ["myst_nb", "sphinx.ext.mathjax", "sphinx.ext.viewcode"]
+extensions = ["docs.accessible", "myst_nb", "sphinx.ext.mathjax", "sphinx.ext.viewcode"]
 
 nb_execution_mode = "off"
 nb_ipywidgets_js: dict = {}  # a page has no kernel for a slider to ask
@@ -23,6 +23,6 @@ html_theme = "furo"
 html_title = "prunelab"
 html_static_path = [str(STATIC), str(Path(__file__).parent / "static")]
 html_css_files = ["site.css"]
-html_js_files = [("site.js", {"defer": "defer"})]
+html_js_files = [(name, {"defer": "defer"}) for name in ("site.js", "reach.js")]
 html_copy_source = False
 mathjax_path = "mathjax/tex-chtml.js"

@@ -5,9 +5,11 @@ verdict, exercises and summary. All other prose, and what cells print, becomes t
 slide that follows it.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from nbformat import NotebookNode
 
@@ -24,6 +26,8 @@ MINE = re.compile(r" ?\(your guess: [^)]*\)")
 """The guess that stands in the notebook is not the audience's."""
 WORDS = 80
 """As many fit on a slide."""
+IN_A_LIST = 120
+"""As many fit on a slide that is one list."""
 
 
 @dataclass
@@ -114,8 +118,20 @@ def _paragraphs(text: str, asks: bool) -> Iterator[Block]:
         if first.startswith("#"):
             yield Block("heading", first.lstrip("# "))
         words = rest if first.startswith("#") else part
-        if words:
-            yield Block("prediction" if asks and part is parts[-1] else "paragraph", words)
+        kind = "prediction" if asks and part is parts[-1] else "paragraph"
+        for piece in _shorter_lists(words) if words else []:
+            yield Block(kind, piece)
+
+
+def _shorter_lists(text: str) -> list[str]:
+    """A list that is too long for one slide, as several of about the same length."""
+    items = re.split(r"\n(?=\* )", text) if text.startswith("* ") else [text]
+    sizes = [len(item.split()) for item in items]
+    count = math.ceil(sum(sizes) / IN_A_LIST)
+    pieces: list[list[str]] = [[] for _ in range(count)]
+    for item, before in zip(items, accumulate(sizes, initial=0), strict=False):
+        pieces[before * count // sum(sizes)].append(item)
+    return ["\n".join(piece) for piece in pieces if piece]
 
 
 def _goes_on(slide: Slide, heading: str, text: str) -> bool:

@@ -82,6 +82,7 @@ def exported(notebook: NotebookNode) -> str:
     exporter = SlidesExporter(
         template_name="deck",
         extra_template_basedirs=[str(ROOT / "docs" / "templates")],
+        extra_template_paths=[str(ROOT / "docs" / "static")],
         reveal_url_prefix="reveal",
         reveal_theme="white",
         mathjax_url="mathjax/tex-chtml.js",

@@ -129,7 +129,8 @@ def lost(assignment: str, row) -> dict[str, float]:
 
 def feedback(course: Path, assignment: str, student: str) -> str:
     page = course / "feedback" / student / assignment / f"{assignment}.html"
-    return " ".join(unescape(re.sub(r"<[^>]*>", "", page.read_text("utf-8"))).split())
+    text = re.sub(r"<script.*?</script>|<[^>]*>", "", page.read_text("utf-8"), flags=re.DOTALL)
+    return " ".join(unescape(text).split())
 
 
 def seen_by(assignment: str, names) -> dict[str, float]:
