@@ -1,11 +1,10 @@
 """Pruning before training: what the first weights and their gradients say (notebook 16)."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-from prunelab.checks import check_count, check_fraction, is_number, said
+from prunelab.checks import check_count, check_fraction
+from prunelab.checks.outputs import check_temperature
 from prunelab.checks.tensors import check_tensor
 from prunelab.data import Split
 from prunelab.engines.gradients import Scores, gradients_at, gradients_of, weights_of, without_masks
@@ -32,30 +31,28 @@ def snip_scores(model: nn.Module, split: Split) -> Scores:
     return {name: (weights[name] * gradients[name]).detach().abs() for name in weights}
 
 
-def grasp_scores(model: nn.Module, split: Split, temperature: float = 200.0) -> Scores:
+def grasp_scores(model: nn.Module, split: Split, T: float = 200.0) -> Scores:
     r"""How much the gradient would lose of its length, to first order, without a weight.
 
     $$s_i = w_i \, (H g)_i, \qquad g = \nabla_w \mathcal{L}, \quad H = \nabla_w^2 \mathcal{L}
     \tag{16.2}$$
 
-    where the network's outputs are divided by the temperature before the loss (0.1). A score below
-    zero belongs to a weight without which the gradient would be longer: it goes first.
+    where the outputs are divided by the temperature $T$ before the loss (0.1). Below zero is the
+    score of a weight without which the gradient would be longer: it goes first.
 
     Args:
         model, split: as in `snip_scores`.
-        temperature: 200 in the authors' code; it keeps the outputs where the loss is smooth.
+        T: 200 in the authors' code; it keeps the outputs where the loss is smooth.
 
     Returns:
         Scores for the `criterion` of `apply_global_pruning`.
 
     Source: Wang, Zhang & Grosse (2020), arXiv:2002.07376.
     """
-    if not is_number(temperature) or not 0 < temperature < math.inf:
-        raise ValueError(f"temperature={said(temperature)} must be a number above 0")
-    weights, gradients = gradients_of(model, split, temperature)
+    check_temperature(T)
+    weights, gradients = gradients_of(model, split, T)
     length = torch.stack([(g.detach() * g).sum() for g in gradients.values()]).sum()
-    products = gradients_at(weights, length)
-    return {name: (weights[name] * products[name]).detach() for name in weights}
+    return {n: (weights[n] * p).detach() for n, p in gradients_at(weights, length).items()}
 
 
 def synflow_scores(model: nn.Module, example_inputs: Tensor) -> Scores:

@@ -188,7 +188,7 @@ def test_without_a_mask_there_is_nothing_to_move(images):
     ("call", "wrong"),
     [
         (lambda m, s: snip_scores(m, s[:0]), "split is empty"),
-        (lambda m, s: grasp_scores(m, s, temperature=0), "temperature=0 must be"),
+        (lambda m, s: grasp_scores(m, s, T=0), "T=0"),
         (lambda m, s: erk_densities(m, 0), "density=0 must be"),
         (lambda m, s: apply_synflow(m, 1.0, s.x), "sparsity"),
         (lambda m, s: apply_synflow(m, 0.5, s.x, rounds=0), "rounds"),
@@ -205,7 +205,7 @@ def test_grasp_keeps_what_carries_the_gradient(images):
     """Removing the lowest scores makes the squared gradient longer than removing the highest."""
     model = lenet300(seed=0).double()
     images = Split(images.x.double(), images.y)
-    scores = grasp_scores(model, images, temperature=1.0)
+    scores = grasp_scores(model, images, T=1.0)
     lengths = []
     for sign in (1, -1):
         twin = copy.deepcopy(model)

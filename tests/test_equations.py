@@ -474,7 +474,7 @@ def scores_before_training(data):
     np.testing.assert_allclose(snip_scores(named, split)["0"], abs(w * gradient(w)), rtol=1e-10)
     g, small = gradient(w, 2.0), 1e-5
     towards = (gradient(w + small * g, 2.0) - gradient(w - small * g, 2.0)) / (2 * small)
-    scores = grasp_scores(named, split, temperature=2.0)["0"]
+    scores = grasp_scores(named, split, T=2.0)["0"]
     np.testing.assert_allclose(scores, w * towards, rtol=1e-6, atol=1e-12)
 
 

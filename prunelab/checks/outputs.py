@@ -7,7 +7,7 @@ from prunelab.checks import is_number, said
 from prunelab.checks.tensors import check_tensor
 
 
-def check_temperature(T: float, alpha: float) -> None:
+def check_temperature(T: float, alpha: float = 0.0) -> None:
     """Refuse a temperature or a weight out of range, with a ValueError."""
     if not is_number(T) or not 0 < T <= 1e6:  # beyond, float32 has no differences left to scale
         raise ValueError(
