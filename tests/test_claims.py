@@ -17,6 +17,7 @@ from prunelab.lab.claims import (
     claims,
     colored,
     counted,
+    counts,
     p_value,
     ticket_claims,
     verdict,
@@ -453,3 +454,16 @@ def test_the_dense_network_is_compared_with_itself_before_it_was_trained_longer(
         after = seeds(read("rewinding", network=network, density=1, method=way))
         expected = points(after, seeds(before, "accuracy"))
         assert (row.mean, row.low, row.high) == pytest.approx(expected)
+
+
+def test_counts_are_those_of_all_claims_in_columns_that_do_not_wrap():
+    everything = claims()
+    shown = counts(everything)
+    headings, *rows = re.findall(r"<tr>(.*?)</tr>", shown.page, re.DOTALL)
+    cells = [re.findall(r"<td[^>]*>(\d+)<", row) for row in rows[1:]]
+    assert re.findall(r"col\d\" >(.*?)<", headings) == list(SAID)
+    said = everything["verdict"].value_counts()
+    assert [sum(map(int, column)) for column in zip(*cells, strict=True)] == list(said[list(SAID)])
+    (five,) = [row for row in rows if "08 · five steps beat one" in row]
+    assert re.findall(r">(\d)<", five) == ["0", "3", "0", "1"]
+    assert "th.col_heading {\n  white-space: nowrap" in shown.page

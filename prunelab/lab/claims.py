@@ -14,6 +14,8 @@ from zlib import crc32
 
 import numpy as np
 import pandas as pd
+from pandas.io.formats.style import Styler
+from pandas.io.formats.style_render import CSSDict
 from scipy import stats
 
 from prunelab.data import DATA_DIR
@@ -232,12 +234,28 @@ def colored(table: pd.DataFrame) -> Painted:
     """
     paint = {verdict: f"background-color: {color}" for verdict, color in SAID.items()}
     numbers = list(table.select_dtypes("number"))
-    own = f"{crc32(table.to_csv().encode()):08x}"  # so that two tables of a page differ
     in_one_line = f"td, th.col_heading, th.level{table.index.nlevels - 1}"  # others may wrap
-    style = table.style.set_uuid(own).format("{:g}", subset=numbers)
-    style.set_table_styles([{"selector": in_one_line, "props": "white-space: nowrap"}])
-    page = style.map(paint.get, subset=["verdict"]).to_html()
-    return Painted(page, table.to_string())
+    style = table.style.format("{:g}", subset=numbers).map(paint.get, subset=["verdict"])
+    return _painted(style, in_one_line)
+
+
+def counts(table: pd.DataFrame) -> Painted:
+    """In how many settings each verdict was found: a row a claim, each headed by its notebook.
+
+    Args:
+        table: what `claims` returns.
+    """
+    claim = (table["notebook"] + " · " + table["claim"]).rename("claim")
+    found = pd.crosstab(claim, table["verdict"]).reindex(columns=list(SAID), fill_value=0)
+    plain = {"selector": "th.row_heading", "props": "font-weight: normal; text-align: left"}
+    return _painted(found.style, "th.col_heading", plain)
+
+
+def _painted(style: Styler, in_one_line: str, *looks: CSSDict) -> Painted:
+    own = f"{crc32(style.data.to_csv().encode()):08x}"  # so that two tables of a page differ
+    whole: CSSDict = {"selector": in_one_line, "props": "white-space: nowrap"}
+    page = style.set_uuid(own).set_table_styles([whole, *looks]).to_html()
+    return Painted(page, style.data.to_string())
 
 
 def verdict(low: float, high: float, side: str, bound: float, matters: float | None = None) -> str:
