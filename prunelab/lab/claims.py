@@ -254,6 +254,7 @@ def counts(table: pd.DataFrame) -> Painted:
 def _painted(style: Styler, in_one_line: str, *looks: CSSDict) -> Painted:
     own = f"{crc32(style.data.to_csv().encode()):08x}"  # so that two tables of a page differ
     whole: CSSDict = {"selector": in_one_line, "props": "white-space: nowrap"}
+    style.cell_ids = False  # but for cells with a color: half of a long table's bytes are names
     page = style.set_uuid(own).set_table_styles([whole, *looks]).to_html()
     return Painted(page, style.data.to_string())
 
