@@ -7,13 +7,7 @@ from prunelab.checks import check_count, check_fraction
 from prunelab.checks.outputs import check_temperature
 from prunelab.checks.tensors import check_tensor
 from prunelab.data import Split
-from prunelab.engines.gradients import (
-    Scores,
-    gradients_at,
-    gradients_of,
-    layer_weights,
-    without_masks,
-)
+from prunelab.engines.gradients import Scores, gradients_at, gradients_of, weights_in, without_masks
 from prunelab.pruning import apply_global_pruning
 
 
@@ -83,7 +77,7 @@ def synflow_scores(model: nn.Module, example_inputs: Tensor) -> Scores:
     twin = without_masks(model).double().eval()
     for tensor in twin.state_dict().values():
         tensor.abs_()
-    weights = layer_weights(twin)
+    weights = weights_in(twin)
     ones = torch.ones_like(example_inputs[:1], dtype=torch.float64)
     flow = twin(ones.to(next(twin.parameters()).device)).sum()
     gradients = gradients_at(weights, flow)

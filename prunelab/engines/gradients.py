@@ -22,7 +22,7 @@ def without_masks(model: nn.Module) -> nn.Module:
     return twin.requires_grad_(True)
 
 
-def layer_weights(twin: nn.Module) -> Scores:
+def weights_in(twin: nn.Module) -> Scores:
     return {name: masked_weight(layer) for name, layer in layers_to_prune(twin).items()}
 
 
@@ -32,7 +32,7 @@ def gradients_of(model: nn.Module, split: Split, temperature: float = 1.0) -> tu
     if len(split) == 0:
         raise ValueError("split is empty; give at least one image")
     twin = without_masks(model).train()
-    weights = layer_weights(twin)
+    weights = weights_in(twin)
     device = next(twin.parameters()).device
     outputs = twin(split.x.to(device)) / temperature
     loss = F.cross_entropy(outputs, split.y.to(device))
