@@ -10,7 +10,8 @@
 # make site       the notebooks, exercises, equations and docstrings as pages, into build/site
 # make slides     a deck for each week of the course, into build/slides
 # make explorer   one page that replays the recorded studies of recovery, into build/explorer
-# make test-browser  that page, and every notebook in real JupyterLab, in Chromium (an hour)
+# make test-browser  that page, every notebook in real JupyterLab, and what keeps people from reading
+#                 the site, the slides and the feedback, in Chromium (an hour)
 # make notebooks  write the practice notebooks, execute every notebook top to bottom, in place, and
 #                 write the README's table
 # make figures    draw the figures of the recorded studies into build/figures

@@ -95,7 +95,9 @@ def make_key(assignment: str, course: Path = COURSE) -> Path:
     copy_source(assignment, key)
     for path in key.glob("*.ipynb"):
         notebook = nbformat.read(path, as_version=4)
-        NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(key)}}).execute()
+        place = {"metadata": {"path": str(key)}}
+        quiet = ["--log-level=ERROR"]  # or the kernel warns that it listens to this machine
+        NotebookClient(notebook, timeout=300, resources=place, extra_arguments=quiet).execute()
         nbformat.write(notebook, path)
         path.with_suffix(".html").write_text(page(notebook, f"{path.stem} · key"), "utf-8")
     return key

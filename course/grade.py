@@ -31,6 +31,8 @@ from course.pages import formulas_missing
 
 PLACE = "STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb"
 WRITTEN = ["assignment", "student", "cell", "points", "comment"]
+FIRST = ["student", "automatic", "written", "points", "of", "note", "seconds"]
+"""Columns of the marks before those of each check."""
 TOO_LONG = "CellTimeoutError"
 
 
@@ -57,7 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     for assignment in found:
         print(assignment)
-        print(grade(submitted, assignment, again=again, **given).to_string(index=False))
+        table = grade(submitted, assignment, again=again, **given)
+        print(table[FIRST].to_string(index=False, na_rep="not yet"))
     print(f"marks in {COURSE / 'marks'}, pages in {COURSE / 'feedback'}")
     return 0
 
@@ -76,7 +79,8 @@ def grade(
 
     Returns:
         A row a student: `student`, `automatic`, `written` (NaN until it is graded by hand),
-        `points`, `of`, `note`, `seconds`, then the points of each check.
+        `points`, `of`, `note`, `seconds`, then the points of each check, and of each answer (NaN
+        until it is graded by hand).
     """
     make_release(assignment, course)
     hidden = [HERE, course, submitted, ROOT / ".git"]
@@ -202,8 +206,11 @@ def marks(api, assignment: str, student: str) -> dict:
         by_hand = [entry for entry in found.values() if entry.cell_type == "markdown"]
         waiting = any(entry.needs_manual_grade for entry in by_hand)
         written = sum(entry.score for entry in by_hand)
-        points = {name: entry.score for name, entry in found.items()}
-    automatic = sum(points.values()) - written
+        automatic = sum(entry.score for entry in found.values()) - written
+        points = {
+            name: float("nan") if entry.needs_manual_grade else entry.score
+            for name, entry in found.items()
+        }
     return {
         "student": student,
         "automatic": automatic,
@@ -215,8 +222,7 @@ def marks(api, assignment: str, student: str) -> dict:
 
 
 def in_order(table: pd.DataFrame) -> pd.DataFrame:
-    first = ["student", "automatic", "written", "points", "of", "note", "seconds"]
-    return table[[*first, *(name for name in table.columns if name not in first)]]
+    return table[[*FIRST, *(name for name in table.columns if name not in FIRST)]]
 
 
 if __name__ == "__main__":

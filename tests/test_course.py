@@ -123,8 +123,11 @@ def hand_in(folder: Path, assignment: str, **notebooks) -> Path:
 
 
 def lost(assignment: str, row) -> dict[str, float]:
-    of = POINTS[assignment]
-    return {name: of[name] - row[name] for name in of if row[name] < of[name]}
+    of, got = (
+        POINTS[assignment],
+        {name: 0 if pd.isna(row[name]) else row[name] for name in row.index},
+    )
+    return {name: of[name] - got[name] for name in of if got[name] < of[name]}
 
 
 def feedback(course: Path, assignment: str, student: str) -> str:
@@ -161,15 +164,18 @@ def test_the_key_has_all_points_the_release_none_and_mistakes_lose_theirs(
 
     with subtests.test("the key has all points that a machine gives; its answers wait"):
         assert lost(assignment, marks.loc["key"]) == BY_HAND[assignment]
-        assert pd.isna(marks.loc["key", "written"])
+        assert marks.loc["key", ["written", *BY_HAND[assignment]]].isna().all()
     with subtests.test("the untouched release has none, and nothing is left to grade"):
         assert marks.loc["blank", ["automatic", "written", "points"]].tolist() == [0, 0, 0]
     with subtests.test("each mistake loses its points, whatever was done to the checks"):
         assert lost(assignment, marks.loc["mistaken"]) == seen_by(assignment, together)
     page = feedback(course, assignment, "mistaken")
+    top = page.partition("How it works.")[0]
+    with subtests.test("the answer that nobody has read is said to wait"):
+        assert top.count("not read yet") == len(BY_HAND[assignment])
     for name in together:
         with subtests.test(f"{name} is told"):
-            assert MISTAKES[assignment][name][-1] in page
+            assert MISTAKES[assignment][name][-1] in top
     with subtests.test("the table of marks"):
         table = pd.read_csv(course / "marks" / f"{assignment}.csv", index_col="student")
         assert table["automatic"].to_dict() == marks["automatic"].to_dict()

@@ -15,7 +15,6 @@ from zlib import crc32
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
-from pandas.io.formats.style_render import CSSDict
 from scipy import stats
 
 from prunelab.data import DATA_DIR
@@ -213,6 +212,8 @@ SAID = {
     "cannot be told": "rgba(128, 128, 128, 0.15)",
 }
 """The color behind each verdict, pale enough for a light page and for a dark one."""
+UNBROKEN = "\N{NO-BREAK SPACE}"
+"""In headings, as JupyterLab shows no styles of a notebook that has not run here yet."""
 
 
 @dataclass(frozen=True)
@@ -236,7 +237,7 @@ def colored(table: pd.DataFrame) -> Painted:
     numbers = list(table.select_dtypes("number"))
     in_one_line = f"td, th.col_heading, th.level{table.index.nlevels - 1}"  # others may wrap
     style = table.style.format("{:g}", subset=numbers).map(paint.get, subset=["verdict"])
-    return _painted(style, in_one_line)
+    return _painted(style, {in_one_line: "white-space: nowrap"})
 
 
 def counts(table: pd.DataFrame) -> Painted:
@@ -247,16 +248,17 @@ def counts(table: pd.DataFrame) -> Painted:
     """
     claim = (table["notebook"] + " · " + table["claim"]).rename("claim")
     found = pd.crosstab(claim, table["verdict"]).reindex(columns=list(SAID), fill_value=0)
-    plain = {"selector": "th.row_heading", "props": "font-weight: normal; text-align: left"}
-    return _painted(found.style, "th.col_heading", plain)
+    style = found.style.format_index(lambda words: words.replace(" ", UNBROKEN), axis="columns")
+    return _painted(style, {"th.row_heading": "font-weight: normal; text-align: left"})
 
 
-def _painted(style: Styler, in_one_line: str, *looks: CSSDict) -> Painted:
+def _painted(style: Styler, looks: dict[str, str]) -> Painted:
     own = f"{crc32(style.data.to_csv().encode()):08x}"  # so that two tables of a page differ
-    whole: CSSDict = {"selector": in_one_line, "props": "white-space: nowrap"}
     style.cell_ids = False  # but for cells with a color: half of a long table's bytes are names
-    page = style.set_uuid(own).set_table_styles([whole, *looks]).to_html()
-    return Painted(page, style.data.to_string())
+    style.set_uuid(own).set_table_styles(
+        [{"selector": where, "props": props} for where, props in looks.items()]
+    )
+    return Painted(style.to_html(), style.data.to_string())
 
 
 def verdict(low: float, high: float, side: str, bound: float, matters: float | None = None) -> str:

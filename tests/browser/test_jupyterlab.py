@@ -69,6 +69,7 @@ def test_a_notebook_is_read_predicted_run_and_moved(opened, name):
     for index in sliders:
         move(book, index)
     look(book, name.removesuffix(".ipynb"), sliders)
+    assert book.page.get_by_text("Jupyter news").count() == 0
 
 
 def predict(book: Notebook) -> dict[int, str]:
