@@ -1,0 +1,68 @@
+"""Milliseconds of a dense, masked and cut network in torch, in onnxruntime, and in 8 bits (15).
+
+They do not depend on how a network was trained, so new ones are pruned. Run it on an idle machine
+with `--jobs 1`. In every trial all variants take turns, three times.
+"""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from prunelab.data import load_data
+from prunelab.intervals import paired_ratio
+from prunelab.sparsity import latency
+from prunelab.studies.shipping import ORIGINALS, forms, variants
+
+BATCHES = (1, 16, 64)
+THREADS = (1, 2)
+TURNS = 3
+SECONDS = 0.03
+"""For which a turn lasts, at least."""
+
+
+def grid(seeds: int) -> list[dict]:
+    return [
+        {"network": network, "threads": threads, "seed": seed}
+        for seed in range(seeds)
+        for network in ORIGINALS
+        for threads in THREADS
+    ]
+
+
+def measure(network: str, threads: int, seed: int) -> list[dict]:
+    data = load_data()
+    dense = ORIGINALS[network].build(seed=seed)
+    shipped = {
+        (variant, form): model
+        for variant, pruned in variants(dense, data.test.x[:1]).items()
+        for form, (model, _) in forms(pruned, data, threads)
+    }
+    turns: dict[tuple, list[float]] = {}
+    for _, batch, (which, model) in product(range(TURNS), BATCHES, shipped.items()):
+        seconds = latency(model, data.test.x[:batch], threads, SECONDS).median
+        turns.setdefault((batch, *which), []).append(seconds)
+    cell = {"network": network, "threads": threads, "seed": seed}
+    rows = []
+    for (batch, variant, form), seconds in turns.items():
+        q25, median, q75 = np.quantile(seconds, [0.25, 0.5, 0.75])
+        row = {**cell, "batch": batch, "variant": variant, "form": form}
+        rows.append(row | {"median": median, "q25": q25, "q75": q75})
+    return rows
+
+
+def times_as_fast(table: pd.DataFrame, than: tuple[str, str]) -> pd.DataFrame:
+    """How many times as fast as one of them everything is: geometric means and intervals.
+
+    Args:
+        table: that of the study, or rows of it.
+        than: the variant and the form that all others are divided by.
+    """
+    trial = ["network", "threads", "batch", "seed"]
+    is_base = (table["variant"] == than[0]) & (table["form"] == than[1])
+    base = table.loc[is_base, [*trial, "median"]]
+    others = table[~is_base]
+    beside = others.drop(columns="median").merge(base, on=trial, validate="many_to_one")
+    both = pd.concat([others.assign(time_of="other"), beside.assign(time_of="base")])
+    by = ["network", "threads", "batch", "variant", "form"]
+    return paired_ratio(both, by, "median", "time_of", "base", "other")
