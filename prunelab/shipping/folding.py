@@ -94,9 +94,7 @@ def _fits(layer: nn.Module, norm: nn.Module, dimensions: dict[nn.Module, int]) -
         return False
     if any(module._forward_hooks or module._forward_pre_hooks for module in (layer, norm)):
         return False  # they would see other numbers
-    if (
-        type(layer) is nn.Linear
-    ):  # of more dimensions, the last is the layer's, the second the norm's
+    if type(layer) is nn.Linear:  # it makes the last dimension, the norm scales the second
         return dimensions.get(norm) == 2
     return type(layer) in CONVOLUTIONS or (type(layer) in TRANSPOSED and layer.groups == 1)
 
