@@ -362,10 +362,10 @@ WRONG = {
     ),
     "a fixed batch": (
         lambda p: to_onnx(
-            Net(lambda m, x: m.a(x).view(2, 2), a=nn.Linear(4, 2)), torch.rand(2, 4), p
+            Net(lambda m, x: m.a(x).view(2, 2), a=nn.Linear(4, 2)), torch.rand(2, 4), p / "a"
         ),
         ValueError,
-        "free batch size",
+        "one batch size only",
     ),
     "no path": (lambda p: to_onnx(nn.Linear(4, 2), torch.rand(1, 4), ""), ValueError, "path=''"),
     "no file": (lambda p: Shipped(p / "none.onnx"), OSError, "none.onnx"),

@@ -60,9 +60,11 @@ def to_onnx(model: nn.Module, example, path: Path | str) -> Path:
                     verbose=False,
                 )
         except Exception as error:
-            raise ValueError(
-                f"model can't be exported with a free batch size: {first_line(error)}"
-            ) from error
+            raise ValueError(f"model can't be exported: {first_line(error)}") from error
+    if any(isinstance(one.shape[0], int) for one in program.model.graph.inputs):
+        raise ValueError(
+            "model works with one batch size only; write -1 where its forward has a number for it"
+        )
     program.save(path)
     return path
 

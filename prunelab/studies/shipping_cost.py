@@ -7,10 +7,8 @@ with `--jobs 1`. In every trial all variants take turns, three times.
 from itertools import product
 
 import numpy as np
-import pandas as pd
 
 from prunelab.data import load_data
-from prunelab.intervals import paired_ratio
 from prunelab.sparsity import latency
 from prunelab.studies.shipping import ORIGINALS, forms, variants
 
@@ -49,20 +47,3 @@ def measure(network: str, threads: int, seed: int) -> list[dict]:
         row = {**cell, "batch": batch, "variant": variant, "form": form}
         rows.append(row | {"median": median, "q25": q25, "q75": q75})
     return rows
-
-
-def times_as_fast(table: pd.DataFrame, than: tuple[str, str]) -> pd.DataFrame:
-    """How many times as fast as one of them everything is: geometric means and intervals.
-
-    Args:
-        table: that of the study, or rows of it.
-        than: the variant and the form that all others are divided by.
-    """
-    trial = ["network", "threads", "batch", "seed"]
-    is_base = (table["variant"] == than[0]) & (table["form"] == than[1])
-    base = table.loc[is_base, [*trial, "median"]]
-    others = table[~is_base]
-    beside = others.drop(columns="median").merge(base, on=trial, validate="many_to_one")
-    both = pd.concat([others.assign(time_of="other"), beside.assign(time_of="base")])
-    by = ["network", "threads", "batch", "variant", "form"]
-    return paired_ratio(both, by, "median", "time_of", "base", "other")
