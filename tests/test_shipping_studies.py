@@ -17,7 +17,7 @@ from prunelab.studies import shipping, shipping_cost
 def tiny(monkeypatch, data):
     build = partial(small_convnet, width=16)
     monkeypatch.setattr(shipping, "ORIGINALS", {"tiny": shipping.Original(build, 6, 0.1)})
-    monkeypatch.setattr(shipping_cost, "ORIGINALS", shipping.ORIGINALS)
+    monkeypatch.setattr(shipping_cost, "BUILD", {"tiny": build})
     monkeypatch.setattr(shipping, "load_data", lambda: data)
     monkeypatch.setattr(shipping_cost, "load_data", lambda: data)
     monkeypatch.setattr(shipping, "remember", lambda function, **settings: function(**settings))

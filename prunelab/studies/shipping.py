@@ -2,9 +2,9 @@
 
 Four variants of a network, all trained for as long: dense, with single weights masked, with
 channels cut, and with channels cut to multiples of 8. Masked and cut ones have about as many
-weights left. Nothing is chosen here: the learning rates are those that validation chose in the
-studies `recovery_convnet` and `recovery_resnet20_filters`, for narrower networks. Which way of
-pruning is best is not asked (13), so there are neither random masks nor new weights.
+weights left. Nothing is chosen here: the learning rate is the one that validation chose in the
+study `recovery_convnet`, for a narrower network. Which way of pruning is best is not asked (13),
+so there are neither random masks nor new weights.
 """
 
 import copy
@@ -22,7 +22,7 @@ from prunelab.data import Data, load_data
 from prunelab.finetuning import learning_rate_rewinding
 from prunelab.lab.cache import remember
 from prunelab.masks import make_pruning_permanent, prunable_layers
-from prunelab.models import resnet20, small_convnet
+from prunelab.models import small_convnet
 from prunelab.pruning import apply_global_pruning
 from prunelab.rewinding import State
 from prunelab.shipping import Shipped, Size, fold_batchnorm, quantized, size_of, to_onnx
@@ -40,7 +40,6 @@ class Original(NamedTuple):
 
 ORIGINALS = {
     "small_convnet": Original(small_convnet, 1290, 0.1),  # 1.5 epochs
-    "resnet20": Original(resnet20, 860, 0.03),  # 1 epoch
 }
 BATCH_SIZE = 64
 AGAIN = 0.5

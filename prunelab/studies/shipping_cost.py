@@ -9,8 +9,11 @@ from itertools import product
 import numpy as np
 
 from prunelab.data import load_data
+from prunelab.models import resnet20
 from prunelab.sparsity import latency
 from prunelab.studies.shipping import ORIGINALS, forms, variants
+
+BUILD = {name: original.build for name, original in ORIGINALS.items()} | {"resnet20": resnet20}
 
 BATCHES = (1, 16, 64)
 THREADS = (1, 2)
@@ -23,14 +26,14 @@ def grid(seeds: int) -> list[dict]:
     return [
         {"network": network, "threads": threads, "seed": seed}
         for seed in range(seeds)
-        for network in ORIGINALS
+        for network in BUILD
         for threads in THREADS
     ]
 
 
 def measure(network: str, threads: int, seed: int) -> list[dict]:
     data = load_data()
-    dense = ORIGINALS[network].build(seed=seed)
+    dense = BUILD[network](seed=seed)
     shipped = {
         (variant, form): model
         for variant, pruned in variants(dense, data.test.x[:1]).items()
