@@ -14,7 +14,7 @@ FOLDER = ROOT / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 STILL = "*In JupyterLab a slider moves this figure; here it stands still.*"
 CHECKED = re.compile(r"^# NBVAL_CHECK_OUTPUT\n")
-HEAD = re.compile(r"^\*\*`(\w+)`\*\* in \[([^]]+)\]\([./]*prunelab/(\w+)\.py\)")
+HEAD = re.compile(r"^\*\*`(\w+)`\*\* in \[([^]]+)\]\([./]*(prunelab/[\w/]+)\.py\)")
 WRAPPER = re.compile(r"</?div[^>]*>")
 
 
@@ -60,7 +60,7 @@ def shown(cell: NotebookNode) -> Iterator[str]:
     """What `show(...)` says below a cell, in Markdown."""
     for output in cell.get("outputs", []):
         if "text/markdown" in output.get("data", {}):
-            said = HEAD.sub(r"**`\1`** in [\2](#prunelab.\3.\1)", output.data["text/markdown"])
+            said = HEAD.sub(_with_reference, output.data["text/markdown"])
             yield WRAPPER.sub("", said)
 
 
@@ -68,6 +68,11 @@ def numbers_shown(path: Path) -> list[str]:
     """The numbers of the equations that stand in a notebook."""
     texts = [text for cell in read(path).cells for text in (cell.source, *shown(cell))]
     return [found[2] for text in texts for found in TAGGED.finditer(text)]
+
+
+def _with_reference(found: re.Match[str]) -> str:
+    name, file, path = found.groups()
+    return f"**`{name}`** in [{file}](#{path.replace('/', '.')}.{name})"
 
 
 def _told(cell: NotebookNode) -> list[str]:

@@ -58,12 +58,12 @@ def practice_index() -> str:
 
 
 def api_index() -> str:
-    """The page that lists all rooms of the ground floor, and the names to begin with."""
+    """The page that lists all rooms that notebooks teach, and the names to begin with."""
     names = [
         f"* [`{one.name}`](#{one.path}): {_first_line(one.docstring)}" for one in rooms.first()
     ]
     files = [
-        f"* [`prunelab.{room.stem}`]({room.stem}.md): {rooms.about(room)}" for room in rooms.rooms()
+        f"* [`{rooms.module(room)}`]({room.stem}.md): {rooms.about(room)}" for room in rooms.rooms()
     ]
     to_begin = ["To begin with:", "\n".join(names)] if names else []
     parts = ["# Functions and classes", *to_begin, "A page for each file:", "\n".join(files)]

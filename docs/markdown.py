@@ -49,7 +49,7 @@ def place(path: str) -> str:
     """Where a file of the project stands on the site, or comes to stand as a download."""
     if path == "README.md":
         return "index.md"
-    if re.fullmatch(r"prunelab/\w+\.py", path):
+    if re.fullmatch(r"prunelab/(shipping/)?\w+\.py", path):
         return f"api/{PurePosixPath(path).stem}.md"
     return path
 

@@ -1,4 +1,4 @@
-"""The public functions and classes of the ground floor, and their docstrings in Markdown."""
+"""The public functions and classes that notebooks teach, and their docstrings in Markdown."""
 
 import ast
 import inspect
@@ -14,6 +14,7 @@ from docs.markdown import ROOT, TAGGED, page
 
 SECTION = re.compile(r"^(Args|Attributes|Returns|Raises|Warns|Example|Source): *", re.MULTILINE)
 HEADINGS = {"Args": "Parameters", "Warns": "Warns of"}
+DOORS = ("", "shipping")
 ENTRY = re.compile(r"^([\w.*]+(?:, [\w.*]+)*): ")
 
 
@@ -33,9 +34,19 @@ class Member:
 
 
 def rooms() -> list[Path]:
-    """The files of the ground floor, in the order of the notebooks that teach them."""
-    found = (ROOT / "prunelab").glob("*.py")
+    """The files that notebooks teach, in their order: the ground floor, and shipping."""
+    found = [file for door in DOORS for file in (ROOT / "prunelab" / door).glob("*.py")]
     return sorted((path for path in found if not path.stem.startswith("_")), key=_first_notebook)
+
+
+def source(room: Path) -> str:
+    """A room's file, seen from the project's folder."""
+    return room.relative_to(ROOT).as_posix()
+
+
+def module(room: Path) -> str:
+    """What a room is imported as."""
+    return source(room).removesuffix(".py").replace("/", ".")
 
 
 @cache
@@ -53,7 +64,7 @@ def members(room: Path) -> list[Member]:
     """What is public in a room and has a docstring, in the order of its source."""
     body = tree(room).body
     found = [
-        _member(node, below, f"prunelab.{room.stem}")
+        _member(node, below, module(room))
         for node, below in zip(body, [*body[1:], None], strict=True)
     ]
     return [one for one in found if one is not None and one.docstring]
@@ -77,11 +88,11 @@ def equations() -> dict[str, tuple[Member, str]]:
 
 def api_page(room: Path, homes: Mapping[str, str]) -> str:
     """The reference of a room, in MyST Markdown."""
-    name, source = f"prunelab.{room.stem}", f"prunelab/{room.name}"
-    about = page(ast.get_docstring(tree(room)) or "", source, homes)
+    name, file = module(room), source(room)
+    about = page(ast.get_docstring(tree(room)) or "", file, homes)
     parts = [f"# `{name}`", about, f"```{{py:module}} {name}\n```"]
     for one in members(room):
-        text = page(described(one.docstring), source, homes)
+        text = page(described(one.docstring), file, homes)
         parts.append(f"`````{{py:{one.kind}}} {one.name}{one.signature}\n\n{text}\n`````")
     return "\n\n".join(parts) + "\n"
 

@@ -74,7 +74,7 @@ def sources(explorer: bool) -> Iterator[tuple[str, str]]:
         yield "explorer.md", front.EXPLORER
     yield "api/index.md", front.api_index()
     for room in rooms.rooms():
-        yield place(f"prunelab/{room.name}"), rooms.api_page(room, homes)
+        yield place(rooms.source(room)), rooms.api_page(room, homes)
     for path in chapters.chapters():
         yield chapters.name_of(path), nbformat.writes(chapters.chapter(path, homes))
     for number in practice.with_exercises():
@@ -84,7 +84,7 @@ def sources(explorer: bool) -> Iterator[tuple[str, str]]:
 def homes_of_equations() -> dict[str, str]:
     """The file in which each numbered equation stands: a notebook, or else its function's."""
     homes = {
-        number: f"prunelab/{member.room.split('.')[-1]}.py"
+        number: f"{member.room.replace('.', '/')}.py"
         for number, (member, _) in rooms.equations().items()
     }
     for path in reversed(chapters.chapters()):

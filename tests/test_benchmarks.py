@@ -3,6 +3,7 @@
 import copy
 import importlib.util
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -158,3 +159,17 @@ def test_a_study_is_disturbed_until_there_were_enough_faults(monkeypatch, capsys
     table = capsys.readouterr().out.splitlines()
     assert table[1].split()[-5:] == ["2", "6", "4", "0", "0"]
     assert len(table) == 1 + len(faults.FAULTS)
+
+
+def test_shipped_networks_are_compared_within_each_turn(monkeypatch):
+    shipping = load("shipping")
+    tiny = (partial(small_convnet, width=8, seed=0), (1, 28, 28))
+    monkeypatch.setitem(shipping.NETWORKS, "tiny", tiny)
+    table = shipping.speed("tiny", 0.4, [1, 2], rounds=1, seconds=0.001)
+    assert table["widths"].tolist()[::4] == ["dense", "cut", "to 8", "to 16"] * 2
+    assert table["form"].tolist() == list(shipping.FORMS) * 8
+    dense = table[table["widths"] == "dense"]
+    assert (dense["times dense"] == 1).all()
+    for _, rows in table.groupby("images"):
+        first = rows["ms"].iloc[0]
+        np.testing.assert_allclose(rows["times torch"] * rows["ms"], first)

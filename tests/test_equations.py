@@ -32,6 +32,7 @@ from prunelab.masks import get_masks, make_pruning_permanent
 from prunelab.models import lenet300
 from prunelab.pruning import apply_global_pruning, l1_score, l2_score, lamp_score, lowest
 from prunelab.rewinding import error_barrier, snapshot, weight_rewinding
+from prunelab.shipping import fold_batchnorm, rounded
 from prunelab.sparsity import CSRLinear, binary_entropy, bytes_bound, check_sparsity
 from prunelab.surgery import masked_filter_output, prune_channels
 from prunelab.training import evaluate, fit, shuffled_batches
@@ -375,6 +376,32 @@ def scores_of_supermasks(data):
             mask = supermask(*states, {"a": count}, criterion)["a"]
             assert mask.shape == (6, 9)
             assert set(mask.flatten().nonzero().flatten().tolist()) == set(highest)
+
+
+@equation("15.1")
+def folded_batchnorm(data):
+    conv, norm = nn.Conv2d(4, 6, 3, groups=2), nn.BatchNorm2d(6, eps=0.1)
+    model = nn.Sequential(conv, norm).double()
+    gamma, beta, mean, root = RNG.normal(size=(4, 6))
+    values = {"weight": gamma, "bias": beta, "running_mean": mean, "running_var": root**2}
+    norm.load_state_dict({n: torch.tensor(v) for n, v in values.items()}, strict=False)
+    folded = fold_batchnorm(model, torch.zeros(1, 4, 3, 3).double())[0]
+    factor = gamma / np.sqrt(root**2 + 0.1)
+    weight = array(conv.weight) * factor[:, None, None, None]
+    np.testing.assert_allclose(array(folded.weight), weight, rtol=1e-12)
+    bias = beta + factor * (array(conv.bias) - mean)
+    np.testing.assert_allclose(array(folded.bias), bias, rtol=1e-12)
+
+
+@equation("15.2")
+def numbers_of_8_bits(data):
+    x = RNG.normal(size=(20, 30))
+    for low, high in ((-1.3, 2.1), (0, 2.5), (-0.7, 0)):
+        scale = (high - low) / 255
+        zero = np.rint(-low / scale)
+        q = np.clip(np.rint(x / scale) + zero, 0, 255)
+        found = array(rounded(torch.tensor(x), low, high))
+        np.testing.assert_allclose(found, scale * (q - zero), rtol=1e-12, atol=1e-15)
 
 
 @equation("17.1")

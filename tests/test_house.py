@@ -18,6 +18,7 @@ ABOVE = {"figures", "exercises", "explorer", "teaching"}  # what only draws, tab
 FORBIDDEN = {
     "channels": {*ABOVE, "lab", "studies", "engines", "surgery", "lottery"},
     "engines": {*ABOVE, "lab", "studies", "channels"},
+    "shipping": {*ABOVE, "lab", "studies", "channels", "engines"},
     "studies": ABOVE,
     "lab": ABOVE,
     "figures": {"exercises", "explorer", "teaching"},

@@ -9,13 +9,14 @@ from pathlib import Path
 import nbformat
 import pytest
 
-import prunelab
+import prunelab.shipping
 from prunelab.teaching import equations, show
 
 ROOT = Path(__file__).parents[1]
-ROOMS = [  # the ground floor: what the notebooks teach
-    importlib.import_module(f"prunelab.{info.name}")
-    for info in pkgutil.iter_modules(prunelab.__path__)
+ROOMS = [  # what the notebooks teach: the ground floor, and the room of shipping
+    importlib.import_module(f"{package.__name__}.{info.name}")
+    for package in (prunelab, prunelab.shipping)
+    for info in pkgutil.iter_modules(package.__path__)
     if not info.ispkg and info.name != "__main__"
 ]
 FOLDER = ROOT / "notebooks"

@@ -60,7 +60,7 @@ def test_every_equation_has_one_home():
     numbers = {
         number
         for room in rooms.rooms()
-        for value in vars(importlib.import_module(f"prunelab.{room.stem}")).values()
+        for value in vars(importlib.import_module(rooms.module(room))).values()
         if inspect.isfunction(value) or inspect.isclass(value)
         for number in equations(value)
     }
@@ -127,7 +127,7 @@ def path_text(path):
 
 @pytest.mark.parametrize("room", rooms.rooms(), ids=lambda room: room.stem)
 def test_the_reference_has_all_that_is_public(room):
-    module = importlib.import_module(f"prunelab.{room.stem}")
+    module = importlib.import_module(rooms.module(room))
     public = {
         name
         for name, value in vars(module).items()
@@ -140,7 +140,7 @@ def test_the_reference_has_all_that_is_public(room):
     page = rooms.api_page(room, HOMES)
     for name in public:
         first = inspect.getdoc(getattr(module, name)).split("\n")[0]
-        assert markdown.page(first, f"prunelab/{room.name}", HOMES) in page
+        assert markdown.page(first, rooms.source(room), HOMES) in page
 
 
 def test_sections_of_a_docstring():

@@ -11,6 +11,7 @@ from prunelab.exercises import (  # noqa: F401 - each adds its exercises on impo
     lottery_tickets,
     pruning_permanence,
     recovery_playbook,
+    ship_it,
     sparsity_checks,
     start_here,
     structured_vs_unstructured,
