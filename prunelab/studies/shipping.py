@@ -12,6 +12,7 @@ import gzip
 import io
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,22 +68,15 @@ def measure(network: str, seed: int) -> list[dict]:
     for variant, model in variants(original, x[:1]).items():
         model.load_state_dict(states[variant])
         left = cost(model, x[:1])
-        for form, (shipped, size) in forms(model, data):
-            answers = outputs(shipped, x)
-            if form == "torch":
-                by_torch = answers
-            rows.append(
-                {
-                    "network": network,
-                    "seed": seed,
-                    "variant": variant,
-                    "form": form,
-                    **left,
-                    **size._asdict(),
-                    "test_accuracy": (answers.argmax(1) == data.test.y).float().mean().item(),
-                    **compared(answers, by_torch),
-                }
-            )
+        with tempfile.TemporaryDirectory() as folder:
+            for form, on_threads, size in forms(model, data, Path(folder)):
+                answers = outputs(on_threads(1), x)
+                if form == "torch":
+                    by_torch = answers
+                row = {"network": network, "seed": seed, "variant": variant, "form": form}
+                row |= left | size._asdict() | compared(answers, by_torch)
+                right = (answers.argmax(1) == data.test.y).float().mean().item()
+                rows.append(row | {"test_accuracy": right})
     return rows
 
 
@@ -112,22 +106,30 @@ def variants(dense: nn.Module, x: Tensor) -> dict[str, nn.Module]:
     return dict(zip(VARIANTS, (copy.deepcopy(dense), masked, cut, rounded), strict=True))
 
 
-def forms(model: nn.Module, data: Data, threads: int = 1) -> Iterator[tuple[str, tuple]]:
-    """A network as torch has it and as it can be shipped, each with the size of its file.
+def forms(
+    model: nn.Module, data: Data, folder: Path
+) -> Iterator[tuple[str, Callable[[int], nn.Module], Size]]:
+    """A network as torch has it and as it can be shipped.
 
     Only torch gets the masks; from the others they are gone, and their zeros stay.
+
+    Args:
+        model: masked or not.
+        data: its first training images calibrate.
+        folder: for files, which the next call may write anew.
+
+    Returns:
+        Of each form: its name, the network by the number of its threads, and the size of its file.
     """
     plain = make_pruning_permanent(copy.deepcopy(model)).eval()
     example = data.train.x[:1]
-    yield "torch", (model.eval(), size_of_state(model))
+    yield "torch", lambda threads: model.eval(), size_of_state(model)
     folded = fold_batchnorm(plain, example)
-    yield "folded", (folded, size_of_state(folded))
-    with tempfile.TemporaryDirectory() as folder:
-        whole, small = Path(folder) / "model.onnx", Path(folder) / "int8.onnx"
-        to_onnx(plain, example, whole)
-        yield "onnx", (Shipped(whole, threads), size_of(whole))
-        quantized(whole, data.train.x[:CALIBRATION], small)
-        yield "int8", (Shipped(small, threads), size_of(small))
+    yield "folded", lambda threads: folded, size_of_state(folded)
+    whole = to_onnx(plain, example, folder / "model.onnx")
+    yield "onnx", partial(Shipped, whole), size_of(whole)
+    small = quantized(whole, data.train.x[:CALIBRATION], folder / "int8.onnx")
+    yield "int8", partial(Shipped, small), size_of(small)
 
 
 def size_of_state(model: nn.Module) -> Size:
