@@ -317,6 +317,7 @@ def test_shipped_network_is_timed_and_evaluated_like_any_other(convnet, data):
     assert 0.8 < evaluate(shipped, data.test).accuracy < 1
 
 
+@pytest.mark.filterwarnings("ignore:The tensor attributes")  # that is how masks work
 def test_zeros_fill_the_file_and_masks_double_it(tmp_path):
     import onnx
 

@@ -34,7 +34,7 @@ def to_onnx(model: nn.Module, example, path: Path | str) -> Path:
         ValueError: masks, which would be stored beside the weights; a model that does not run on
             `example`, or can't be exported.
 
-    Source: `torch.onnx`, ONNX (onnx.ai).
+    Source: `torch.onnx`.
     """
     check_model(model)
     path = checked_path(path)
