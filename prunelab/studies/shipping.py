@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from prunelab.data import Data, load_data
 from prunelab.finetuning import learning_rate_rewinding
 from prunelab.lab.cache import remember
-from prunelab.masks import make_pruning_permanent, prunable_layers
+from prunelab.masks import kept_weights, make_pruning_permanent, prunable_layers
 from prunelab.models import small_convnet
 from prunelab.pruning import apply_global_pruning
 from prunelab.rewinding import State
@@ -104,8 +104,8 @@ def trained(network: str, seed: int) -> dict[str, State]:
 def variants(dense: nn.Module, x: Tensor) -> dict[str, nn.Module]:
     """Copies of a network: dense, masked and cut, not retrained."""
     cut = prune_network(dense, RATIO, x)
-    weights = sum(layer.weight.numel() for layer in prunable_layers(dense).values())
-    kept = sum(layer.weight.numel() for layer in prunable_layers(cut).values())
+    weights = sum(kept_weights(layer).numel() for layer in prunable_layers(dense).values())
+    kept = sum(kept_weights(layer).numel() for layer in prunable_layers(cut).values())
     masked = apply_global_pruning(copy.deepcopy(dense), sparsity=1 - kept / weights)
     rounded = prune_network(dense, RATIO, x, round_to=MULTIPLE)
     return dict(zip(VARIANTS, (copy.deepcopy(dense), masked, cut, rounded), strict=True))
