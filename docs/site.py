@@ -28,6 +28,7 @@ def main() -> int:
     write(dict(sources(explorer)))
     shutil.copytree(ROOT / FIGURES, SOURCE / FIGURES, dirs_exist_ok=True)
     copy_formulas(STATIC / "mathjax")
+    shutil.rmtree(SITE / "_modules", ignore_errors=True)  # Sphinx would keep their old menus
     options = ["-q", "-W", "--keep-going", "-c", str(ROOT / "docs"), "-d", str(READ)]
     made = build_main([*options, str(SOURCE), str(SITE)])
     if made:

@@ -12,6 +12,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from docs import (
+    accessible,
     bibliography,
     carried,
     chapters,
@@ -23,7 +24,7 @@ from docs import (
     site,
     slides,
 )
-from docs.selection import select
+from docs.selection import IN_A_LIST, select
 from prunelab.exercises import EXERCISES
 from prunelab.teaching import equations
 
@@ -150,6 +151,18 @@ def test_sections_of_a_docstring():
     )
 
 
+def test_what_sphinx_leaves_out_for_ears_is_added():
+    signature = "f(\n\n<dl>\n<dd>a,</dd>\n<dd>b,</dd>\n</dl>\n\n)"
+    definition = '<dl class="py"><dt>f</dt><dd>What.</dd></dl>'
+    context = {"furo_navigation_tree": '<p role="heading">Practice</p>'}
+    for name, before, after in (("index", "", ""), ("README.ko", '<div lang="ko">', "</div>")):
+        page = context | {"body": signature + definition}
+        accessible.complete(None, name, "page.html", page, None)
+        assert page["furo_navigation_tree"] == '<p aria-level="2" role="heading">Practice</p>'
+        lines = '<span class="sig-line">a,</span>\n<span class="sig-line">b,</span>\n'
+        assert page["body"] == f"{before}f(\n\n{lines}\n\n){definition}{after}"
+
+
 def test_the_menu_has_every_notebook():
     listed = [name for part in front.parts().values() for name in part]
     assert listed == [chapters.name_of(path) for path in CHAPTERS]
@@ -220,6 +233,15 @@ def test_what_is_shown_and_what_is_told():
         ["```text\nmore\n```"],
         [table],
     ]
+
+
+def test_a_list_that_is_too_long_goes_on_on_the_next_slide():
+    items = [f"* {'word ' * size}end" for size in (60, 30, 10, 90, 50, 20)]
+    text = "## Summary\n\n" + "\n".join(items)
+    made = [one.shows for one in select(new_notebook(cells=[new_markdown_cell(text)]))]
+    assert "\n".join(made).split("\n") == items
+    assert len(made) == 3
+    assert max(len(shows.split()) for shows in made) <= 1.5 * IN_A_LIST
 
 
 @every_chapter
