@@ -51,8 +51,7 @@ def small_network(number: int) -> nn.Sequential:
 def dense_network(data: Data, number: int) -> nn.Sequential:
     """A network that is trained as it was meant to be, before anything is pruned."""
     network = small_network(number)
-    how = {"lr": DENSE_RATE, "milestones": MILESTONES}
-    pair = learning_rate_rewinding(network, DENSE_STEPS, **how)  # the whole schedule
+    pair = learning_rate_rewinding(network, DENSE_STEPS, lr=DENSE_RATE, milestones=MILESTONES)
     return retrain(network, data, pair, DENSE_STEPS, order=number)
 
 
@@ -106,11 +105,11 @@ def classroom(seed: int) -> tuple[nn.Sequential, nn.Sequential, Tensor, Tensor]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         student = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 4))
-        wide = (nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 4))
-        teacher = nn.Sequential(*wide)
-        teacher[1].running_mean.normal_()
-        teacher[1].running_var.uniform_(0.5, 2)
-        teacher[4].weight.data.mul_(5)
+        norm, last = nn.BatchNorm1d(16), nn.Linear(16, 4)
+        teacher = nn.Sequential(nn.Linear(6, 16), norm, nn.ReLU(), nn.Dropout(0.3), last)
+        norm.get_buffer("running_mean").normal_()
+        norm.get_buffer("running_var").uniform_(0.5, 2)
+        last.weight.data.mul_(5)
         images, labels = torch.randn(12, 6).double(), torch.randint(0, 4, (12,))
     return student.double(), teacher.double(), images, labels
 
