@@ -105,10 +105,10 @@ def classroom(seed: int) -> tuple[nn.Sequential, nn.Sequential, Tensor, Tensor]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         student = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 4))
-        first, norm, last = nn.Linear(6, 16), nn.BatchNorm1d(16), nn.Linear(16, 4)
-        teacher = nn.Sequential(first, norm, nn.ReLU(), nn.Dropout(0.3), last)
-        norm.running_mean = torch.randn(16)
-        norm.running_var = 0.5 + 1.5 * torch.rand(16)
+        norm, last = nn.BatchNorm1d(16), nn.Linear(16, 4)
+        teacher = nn.Sequential(nn.Linear(6, 16), norm, nn.ReLU(), nn.Dropout(0.3), last)
+        norm.get_buffer("running_mean").normal_()
+        norm.get_buffer("running_var").uniform_(0.5, 2)
         last.weight.data.mul_(5)
         images, labels = torch.randn(12, 6).double(), torch.randint(0, 4, (12,))
     return student.double(), teacher.double(), images, labels
