@@ -5,7 +5,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from prunelab.checks import check_choice, check_fraction, is_whole, said
+from prunelab.checks import check_choice, check_fraction
+from prunelab.checks.calibration import check_compensation, check_gram, check_layers, check_pattern
 from prunelab.checks.tensors import check_numbers, running_on
 from prunelab.masks import effective_weight, kept_weights, refresh, set_mask, weight_parameter
 from prunelab.pruning import l1_score, layers_to_prune, lowest
@@ -32,6 +33,7 @@ def input_grams(model: nn.Module, layers: dict[str, nn.Module], x: Tensor) -> di
     Returns:
         $G$ `[in, in]` of each, float64.
     """
+    check_layers(model, layers, x)
     grams: dict[str, Tensor] = {}
 
     def adding(name: str):
@@ -66,15 +68,8 @@ def wanda_score(weights: Tensor, gram: Tensor) -> Tensor:
 
     Source: Sun et al. (2024), arXiv:2306.11695.
     """
-    return check_numbers("weights", weights, dimensions=2).double().abs() * gram.diagonal().sqrt()
-
-
-def check_pattern(pattern, columns: int) -> None:
-    """Refuse what is no pattern for rows of this length, with a ValueError."""
-    n, m = pattern if isinstance(pattern, tuple) and len(pattern) == 2 else (1, 0)
-    if not (is_whole(n) and is_whole(m) and 0 <= n <= m and m > 0) or columns % m:
-        wanted = f"(n, m), such as (2, 4), where m divides the {columns} weights of a row"
-        raise ValueError(f"pattern={said(pattern)} must be {wanted}")
+    check_gram(gram, weights)
+    return weights.double().abs() * gram.diagonal().sqrt()
 
 
 def n_of_m(scores: Tensor, n: int, m: int) -> Tensor:
@@ -133,7 +128,8 @@ def sparsegpt(
 
     Source: Frantar & Alistarh (2023), arXiv:2301.00774.
     """
-    w, kept = weights.detach().double() * kept, kept.clone()
+    check_compensation(weights, gram, kept, sparsity, pattern, damping)
+    w, kept = weights.detach().double() * kept, kept.bool().clone()
     rows, columns = w.shape
     width = pattern[1] if pattern else COLUMNS
     size = gram.diagonal().mean().item() or 1.0  # of inputs that are all zero

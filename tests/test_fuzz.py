@@ -70,6 +70,14 @@ RIGHT_HERE = {
     "paired_ratio": {"a": "a", "b": "b"},
     "gradual_pruning": {"batch_size": 2, "device": "cpu", "progress": False},
     "supermask": {"initial": STATE, "criterion": "large final"},
+    "apply_synflow": {"sparsity": 0.5},
+    "bits": {"loss": 0.5},
+    "char_gpt": {"characters": 5, "context": 3, "layers": 1, "width": 4, "heads": 2},
+    "input_grams": {"layers": {}},
+    "n_of_m": {"scores": SCORES, "n": 1, "m": 2},
+    "prune_with_calibration": {"sparsity": 0.5, "pattern": None, "scope": "row"},
+    "sparsegpt": {"weights": SCORES, "gram": torch.eye(2), "kept": SCORES > -9, "sparsity": 0.5},
+    "wanda_score": {"weights": SCORES, "gram": torch.eye(2)},
 }
 WRONG = [
     None, "no such thing", "", b"bytes", [], [None], [[1], "a", None], (), (0, -1, 2.5), {},
