@@ -61,6 +61,12 @@ def test_a_choice_has_no_test_accuracy_and_a_comparison_takes_its_rate():
     assert yardstick["training_macs"] == pytest.approx(1.05, abs=1e-3)
 
 
+def test_a_rate_at_which_a_moving_mask_diverges_is_no_error_and_is_not_chosen():
+    point = {**CELL, "method": "RigL", "seed": 100}
+    assert before_training.attempt(**point, rate=1e30) == 0
+    assert before_training.attempt(**point, rate=0.1) > 0
+
+
 def test_the_grid_chooses_first():
     points = before_training.grid(2)
     seeds = [point["seed"] for point in points]

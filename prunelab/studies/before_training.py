@@ -1,10 +1,11 @@
 """Masks found before training, the checks of what they carry, and masks that move (notebook 16).
 
-Every network is trained for the same number of steps along one schedule, LR rewinding's; only the
-yardsticks, which need a trained network, train before that. Rates are chosen on validation images
-of two networks that are not among those compared, for each method and density, from a grid that is
-widened until its best lies inside. A check repeats a method's training, at the method's own rate,
-after one thing has been changed.
+Every network is trained for the same number of steps along one schedule, LR rewinding's. Only the
+yardsticks need a trained network: one trains as many steps before its weights go, the other has
+half of the steps before and half after. Rates are chosen on validation images of two networks that
+are not among those compared, for each method and density, from a grid that is widened until its
+best lies inside. A check repeats a method's training, at the method's own rate, after one thing
+has been changed.
 """
 
 import copy
@@ -91,7 +92,14 @@ def attempts(cell: dict, rate: float) -> list[dict]:
 
 
 def attempt(**settings) -> float:
-    return evaluate(trained(**settings, check="none"), load_data().valid).accuracy
+    """The validation accuracy after training; 0 if it left nothing whose mask could be moved."""
+    try:
+        model = trained(**settings, check="none")
+    except ValueError as error:
+        if recovery.DIVERGED not in str(error):
+            raise
+        return 0.0
+    return evaluate(model, load_data().valid).accuracy
 
 
 def trained(
