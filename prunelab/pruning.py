@@ -271,7 +271,7 @@ def _given_score(name: str, layer: nn.Module, scores: dict[str, Tensor]) -> Tens
         known = ", ".join(map(str, scores)) or "no layer"
         raise ValueError(f"criterion has scores of {known}, but none of layer {name!r}")
     given = check_numbers(f"criterion[{name!r}]", scores[name]).detach()
-    if given.shape != weight.shape or given.isnan().any():
-        wrong = "has NaN" if given.shape == weight.shape else f"is {tuple(given.shape)}"
+    if given.shape != weight.shape or not given.isfinite().all():
+        wrong = "is not finite" if given.shape == weight.shape else f"is {tuple(given.shape)}"
         raise ValueError(f"criterion[{name!r}] {wrong}; give a number for {tuple(weight.shape)}")
-    return given.to(weight.device)
+    return given.to(weight.device).double()

@@ -86,7 +86,8 @@ def test_a_network_without_gradients_is_scored_too(images):
         ({}, "no layer, but none of layer 'fc1'"),
         ({"fc1": torch.zeros(300, 784)}, "fc1, but none of layer 'fc2'"),
         ({"fc1": torch.zeros(300)}, r"is \(300,\); give a number for \(300, 784\)"),
-        ({"fc1": torch.full((300, 784), torch.nan)}, "has NaN"),
+        ({"fc1": torch.full((300, 784), torch.nan)}, "is not finite"),
+        ({"fc1": torch.full((300, 784), -torch.inf)}, "is not finite"),
         ({"fc1": torch.zeros(300, 784, dtype=torch.bool)}, "plain real numbers"),
     ],
 )
@@ -94,6 +95,15 @@ def test_scores_that_do_not_fit_are_named(criterion, wrong):
     model = lenet300(seed=0)
     with left_as_it_was(model), pytest.raises(ValueError, match=wrong):
         apply_global_pruning(model, sparsity=0.5, criterion=criterion)
+
+
+def test_scores_may_be_whole_numbers_and_revive_nothing():
+    layer = nn.Linear(4, 1, bias=False)
+    model = nn.Sequential(layer)
+    apply_global_pruning(model, sparsity=0.25, criterion={"0": torch.tensor([[3, 2, 0, 1]])})
+    assert get_masks(model)["0"].tolist() == [[True, True, False, True]]
+    apply_global_pruning(model, sparsity=0.5, criterion={"0": torch.tensor([[-9, 2, 5, 1]])})
+    assert get_masks(model)["0"].tolist() == [[False, True, False, True]]
 
 
 def test_synflow_in_rounds_keeps_layers_that_one_round_empties(images):
