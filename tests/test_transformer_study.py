@@ -12,22 +12,30 @@ from prunelab.lab import cache, runner
 from prunelab.masks import get_masks, prunable_layers
 from prunelab.models import pretrained
 from prunelab.studies import transformer as study
+from prunelab.studies import transformer_recovery as recovery
 from prunelab.training import evaluate
 from prunelab.transformer import bits, char_gpt
 from tests.helpers import same
 
 LEVELS = ("50%", "70%", "2:4")
+ALL = study.LEVELS
+ARM = ["criterion", "level", "alpha"]
 tiny = partial(char_gpt, layers=2, width=16, heads=2)
 
 
 def shrink(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(study, "char_gpt", tiny)
-    patch.setattr(study, "LEVELS", {name: study.LEVELS[name] for name in LEVELS})
-    patch.setattr(study, "RATES", (1e-3, 3e-3, 1e-2, 3e-2))
-    patch.setattr(study, "FIRST", (1e-3, 1e-2))
+    patch.setattr(study, "LEVELS", {level: ALL[level] for level in LEVELS})
+    for module in (study, recovery):
+        patch.setattr(module, "CALIBRATION", 3)
+    patch.setattr(study, "RATES", (3e-3, 1e-2, 3e-2))
+    patch.setattr(study, "FIRST", (3e-3, 3e-2))
+    patch.setattr(recovery, "LEVELS", {level: ALL[level] for level in LEVELS[1:]})
+    patch.setattr(recovery, "RETRAINING", 4)
+    patch.setattr(recovery, "RATES", (3e-3, 1e-2, 3e-2))
+    patch.setattr(recovery, "FIRST", (3e-3, 1e-2))
     patch.setattr(study, "VALID", 10)
     patch.setattr(study, "TEST_EVERY", 700)
-    patch.setattr(study, "CALIBRATION", 3)
     patch.setattr(study, "SIZES", (1, 2))
     patch.setattr(study, "FACTORS", (1, 30))
 
@@ -43,7 +51,22 @@ def small(folder) -> pd.DataFrame:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cache, "CACHE", folder / "cache")
         shrink(patch)
-        yield runner.run("transformer", seeds=2, steps=40, results=folder)
+        return runner.run("transformer", seeds=2, steps=40, results=folder)
+
+
+@pytest.fixture(scope="module")
+def again(small, folder) -> pd.DataFrame:
+    """The same networks, pruned and trained a little more: the table."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache, "CACHE", folder / "cache")
+        shrink(patch)
+        table = runner.run("transformer_recovery", seeds=2, steps=40, results=folder)
+    return table.fillna({"level": ""})
+
+
+@pytest.fixture
+def patched(folder, monkeypatch):
+    monkeypatch.setattr(cache, "CACHE", folder / "cache")
 
 
 @pytest.fixture
@@ -52,38 +75,74 @@ def tiny_scale(monkeypatch):
 
 
 def test_a_small_run_has_every_arm_once(small):
-    parts = small.groupby("part").size()
+    parts = small[small["role"] == "comparison"].groupby("part").size()
     arms = 2 * 8 + 4
-    expected = {"dense": 2, "one-shot": arms, "calibration": 4, "outliers": 8}
+    expected = {"dense": 2, "one-shot": arms, "int8": 5, "calibration": 4, "outliers": 8}
     expected |= {"inputs": 8, "blocks": 6}
-    assert parts.drop("retrained").to_dict() == {name: 2 * n for name, n in expected.items()}
-    compared = small[small["role"] == "comparison"]
-    assert len(compared) == 2 * (1 + 4 * 3)
+    assert parts.to_dict() == {name: 2 * n for name, n in expected.items()}
     by = ["part", "role", "seed", "level", "criterion", "scope", "blocks", "factor", "layer"]
     assert not small.duplicated([*by, "rate"]).any()
     measured = small[~small["part"].isin(["inputs"]) & (small["role"] != "choice")]
     assert measured["test_bits"].between(1, 8).all()
 
 
-def test_choices_saw_another_network_and_no_test_text(small):
-    choice = small[small["role"] == "choice"]
-    assert set(choice["seed"]) == {study.TUNING_SEED}
-    assert choice["test_bits"].isna().all()
-    assert set(small.loc[small["role"] != "choice", "seed"]) == {0, 1}
-    best = choice.loc[choice.groupby(["criterion", "level"])["valid_bits"].idxmin()]
-    chosen = small[small["role"] == "comparison"].groupby(["criterion", "level"])["rate"]
+def test_choices_saw_another_network_and_no_test_text(small, again):
+    for table in (small, again):
+        choice = table[table["role"] == "choice"]
+        assert set(choice["seed"]) == {study.TUNING_SEED}
+        assert choice["test_bits"].isna().all()
+        assert set(table.loc[table["role"] != "choice", "seed"]) == {0, 1}
+    best = again[again["role"] == "choice"].sort_values("valid_bits").groupby(ARM)["rate"].first()
+    chosen = again[again["role"] == "comparison"].groupby(ARM)["rate"]
     assert chosen.nunique().max() == 1
-    rates = best.set_index(["criterion", "level"])["rate"].sort_index()
-    assert chosen.first().sort_index().to_dict() == rates.to_dict()
+    assert chosen.first().to_dict() == best.to_dict()
+
+
+def test_the_networks_were_trained_at_the_rate_that_was_chosen(small, folder, tiny_scale, patched):
+    choice = small[small["role"] == "choice"].set_index("rate")["valid_bits"]
+    assert len(choice) == 3
+    state = cache.remember(study.trained, seed=0, steps=40, rate=choice.idxmin())
+    assert same(state, study.dense(0, 40).state_dict())
 
 
 def test_all_criteria_prune_as_much(small):
-    for part in ("one-shot", "retrained"):
-        rows = small[(small["part"] == part) & small["sparsity"].notna()]
-        for level, share in (("50%", 0.5), ("70%", 0.7), ("2:4", 0.5)):
-            found = rows.loc[rows["level"] == level, "sparsity"]
-            assert len(found)
-            assert found.to_numpy() == pytest.approx(share, abs=0.02)  # rows of 16 are rounded
+    for level, share in (("50%", 0.5), ("70%", 0.7), ("2:4", 0.5)):
+        of_level = (small["part"] == "one-shot") & (small["level"] == level)
+        found = small.loc[of_level, "sparsity"]
+        assert len(found)
+        assert found.to_numpy() == pytest.approx(share, abs=0.02)  # rows of 16 are rounded
+
+
+def test_every_arm_is_retrained_and_starts_where_one_shot_pruning_ends(small, again):
+    compared = again[again["role"] == "comparison"]
+    assert len(compared) == 2 * (1 + 4 * 2 + 4 + 6)
+    assert not again.duplicated([*ARM, "role", "seed", "rate"]).any()
+    one_shot = small[small["part"] == "one-shot"].set_index(["criterion", "level", "scope", "seed"])
+    for row in compared[compared["criterion"].isin(study.SCOPES)].itertuples():
+        scope = "pattern" if row.level == "2:4" else study.SCOPES[row.criterion]
+        before = one_shot.loc[(row.criterion, row.level, scope, row.seed), "test_bits"]
+        assert row.one_shot_test_bits == pytest.approx(before, abs=1e-6)
+    assert (compared["test_bits"] < compared["one_shot_test_bits"]).mean() > 0.9
+
+
+def test_cut_networks_have_as_many_weights_as_their_shares_say(again):
+    left = again[again["alpha"] == 1].groupby(["criterion", "level"])["weights"].first()
+    whole = left["dense", ""]
+    assert left["cut: heads and hidden units", "50%"] == whole / 2
+    assert left["cut: all widths", "50%"] == whole / 4
+    assert left["l1", "70%"] == pytest.approx(0.3 * whole, rel=0.02)
+
+
+@pytest.mark.parametrize("alpha", recovery.ALPHAS)
+def test_distillation_counts_every_position_as_one_example(alpha):
+    student, teacher = tiny(seed=1), tiny(seed=2)
+    x = torch.randint(96, (3, 8), generator=torch.Generator().manual_seed(0))
+    y = x.flip(1)
+    q, p = (model(x).double().log_softmax(dim=1) for model in (student, teacher))
+    labels = -q.gather(1, y[:, None]).mean()
+    divergence = (p.exp() * (p - q)).sum(dim=1).mean()
+    found = recovery.from_dense(teacher, alpha)(student(x), y, x)
+    assert found.item() == pytest.approx((alpha * labels + (1 - alpha) * divergence).item(), 1e-5)
 
 
 def test_the_dense_network_is_that_of_the_other_parts(small):

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from prunelab.checks import check_count, is_number, said
 from prunelab.checks.tensors import check_model, running_on
+from prunelab.masks import effective_weight, refresh, weight_parameter
 from prunelab.seeds import seeded
 from prunelab.training import evaluation_mode
 
@@ -106,6 +107,23 @@ def with_outliers(model: nn.Module, factor: float, share: float, seed: int = 0) 
             half.norm.weight[chosen] *= factor
             half.norm.bias[chosen] *= factor
             reader.weight[:, chosen] /= factor
+    return model
+
+
+def rounded_weights(model: nn.Module, bits: int = 8) -> nn.Module:
+    r"""Round the weights of the linear layers to whole multiples of a step a row, in place.
+
+    $$w_{ij} \leftarrow \Delta_i \operatorname{round}(w_{ij} / \Delta_i), \qquad
+    \Delta_i = \frac{\max_j |w_{ij}|}{2^{b - 1} - 1}$$
+
+    A weight that is zero stays zero. Inputs are not rounded.
+    """
+    for layer in (layer for layer in model.modules() if isinstance(layer, nn.Linear)):
+        weights = weight_parameter(layer).data
+        step = effective_weight(layer).detach().abs().amax(dim=1, keepdim=True)
+        step = step.clamp(min=torch.finfo(step.dtype).tiny) / (2 ** (bits - 1) - 1)
+        weights.copy_((weights / step).round() * step)
+    refresh(model)
     return model
 
 

@@ -6,16 +6,14 @@ two patterns. What is measured is the loss on the next character, in bits.
 
 - "dense": the network itself, and as the half-precision file that is shipped.
 - "one-shot": nothing is trained afterwards. Scores are ranked in rows, in layers, or globally.
-- "retrained": after it, a twentieth of the training again, at a learning rate that was chosen for
-  each criterion and level; the dense network too.
+- "int8": the weights that are left, rounded to whole numbers of 8 bits.
 - "calibration": at 70 %, by how many blocks of text the inputs are known.
 - "outliers": at 50 %, of networks that compute the same with some inputs made larger on purpose.
 - "inputs": how unequal the inputs of each layer are.
 - "blocks": what leaving out a block, or one of its halves, costs, and its influence before.
 
-Blocks that calibrate are drawn from the training text. Rates are chosen on validation text, by a
-network of another seed. The pruned shape trained from new weights, which `data/PROTOCOL.md` asks
-for, is not among the controls: it would cost as much as all the rest.
+Blocks that calibrate are drawn from the training text. The learning rate is chosen on validation
+text, by a network of another seed. What is left after some more training: `transformer_recovery`.
 """
 
 import copy
@@ -30,21 +28,18 @@ from prunelab.calibrated import input_grams, n_of_m, prune_with_calibration, wan
 from prunelab.data import Data, load_data
 from prunelab.intervals import choose
 from prunelab.lab.cache import remember
-from prunelab.lab.text import block_influence, input_spread, with_outliers
+from prunelab.lab.text import block_influence, input_spread, rounded_weights, with_outliers
 from prunelab.masks import effective_weight, get_masks, prunable_layers, set_mask
 from prunelab.models import CHECKPOINTS
 from prunelab.pruning import apply_global_pruning, lowest
 from prunelab.rewinding import State, snapshot
-from prunelab.studies.shared import adam_with_cosine, retrain, widened, with_weights
+from prunelab.studies.shared import retrain, widened, with_weights
 from prunelab.training import evaluate
 from prunelab.transformer import bits, char_gpt
 
-STEPS, BATCH_SIZE, RATE = 3000, 16, 3e-3
-RETRAINING = 20
-"""The training lasts as many times as long as a retraining."""
-RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
-"""All rates of retraining there are; a search begins with `FIRST` and widens."""
-FIRST = (1e-4, 1e-3)
+STEPS, BATCH_SIZE = 3000, 16
+RATES, FIRST = (7.5e-4, 1.5e-3, 3e-3, 6e-3, 1.2e-2, 2.4e-2), (1.5e-3, 6e-3)
+"""All learning rates there are, and between which a search begins."""
 TUNING_SEED = 100
 """The network on which rates are chosen; those that are compared have the seeds from 0 up."""
 MATTERS = 0.02
@@ -66,49 +61,40 @@ SCALES = {"quick": {"seeds": 2, "steps": 60}}
 
 
 def grid(seeds: int, steps: int = STEPS) -> list[dict]:
-    """All trainings first, then the choices of rates (seed None), then what is compared.
+    """The choice of a rate first (seed None), then all trainings, then what is compared.
 
     Args:
         seeds: networks that are compared.
         steps: batches of each training.
     """
-    arms = [("dense", ""), *((criterion, level) for level in LEVELS for criterion in SCOPES)]
-    of_one = [("one-shot", level) for level in LEVELS]
-    of_one += [(part, "") for part in ("calibration", "outliers", "inputs", "blocks")]
-    points = [{"part": "dense", "seed": seed} for seed in (TUNING_SEED, *range(seeds))]
-    points += [{"part": part, "seed": s, "level": lv} for s in range(seeds) for part, lv in of_one]
-    points += [
-        {"part": "retrained", "seed": seed, "level": level, "criterion": criterion}
-        for seed in (None, *range(seeds))
-        for criterion, level in arms
-    ]
-    return [{"level": "", "criterion": "", **point, "steps": steps} for point in points]
+    parts = [("one-shot", level) for level in LEVELS]
+    parts += [(part, "") for part in ("int8", "calibration", "outliers", "inputs", "blocks")]
+    points = [{"part": "dense", "seed": seed, "level": ""} for seed in (None, *range(seeds))]
+    points += [{"part": p, "seed": seed, "level": lv} for seed in range(seeds) for p, lv in parts]
+    return [{**point, "steps": steps} for point in points]
 
 
-def describe(part: str, seed: int | None, level: str, criterion: str, **rest) -> str:
+def describe(part: str, seed: int | None, level: str, steps: int) -> str:
     """A point in words, for the progress bar."""
     who = "choice of a rate" if seed is None else f"seed {seed}"
-    return ", ".join(filter(None, (who, part, criterion, level)))
+    return ", ".join(filter(None, (who, part, level)))
 
 
-def measure(part: str, seed: int | None, level: str, criterion: str, steps: int) -> list[dict]:
+def measure(part: str, seed: int | None, level: str, steps: int) -> list[dict]:
     """The rows of a point, with losses in bits a character."""
-    if part == "retrained":
-        rows = remember(tried, level=level, criterion=criterion, steps=steps)
-        return rows if seed is None else [compared(level, criterion, steps, seed, rows)]
-    if part == "dense" and seed == TUNING_SEED:
-        remember(trained, seed=seed, steps=steps)
-        return []
+    if seed is None:
+        return remember(tried, steps=steps)
     found = {
         "dense": as_trained,
         "one-shot": one_shot,
+        "int8": in_eight_bits,
         "calibration": by_size,
         "outliers": by_factor,
         "inputs": of_inputs,
         "blocks": without_blocks,
     }[part](dense(seed, steps), text(), seed, level)
-    common = {"network": "char_gpt", "part": part, "seed": seed, "level": level}
-    return [{**common, **row} for row in found]
+    common = {"network": "char_gpt", "part": part, "role": "comparison", "seed": seed}
+    return [{**common, "level": level, **row} for row in found]
 
 
 def text() -> Data:
@@ -122,21 +108,39 @@ def calibration(blocks: int, seed: int) -> Tensor:
     return load_data("cpython", train=blocks, valid=0, seed=seed).train.x
 
 
-def trained(seed: int, steps: int) -> State:
+def trained(seed: int, steps: int, rate: float) -> State:
     """Train a network from scratch with Adam: its weights.
 
     The rate rises for a tenth of the steps, and falls to almost zero along a cosine.
     """
     model = char_gpt(seed=seed)
-    adam = torch.optim.Adam(model.parameters(), RATE, fused=True)
-    rise = OneCycleLR(adam, RATE, total_steps=steps + 1, pct_start=0.1, cycle_momentum=False)
+    adam = torch.optim.Adam(model.parameters(), rate, fused=True)
+    rise = OneCycleLR(adam, rate, total_steps=steps + 1, pct_start=0.1, cycle_momentum=False)
     retrain(model, text(), (adam, rise), steps, seed, batch_size=BATCH_SIZE)
     return snapshot(model)
 
 
+def tried(steps: int) -> list[dict]:
+    """The tuning network trained at three rates, and at more until the best lies inside."""
+
+    def rows_at(rate: float) -> list[dict]:
+        state = remember(trained, seed=TUNING_SEED, steps=steps, rate=rate)
+        row = {"network": "char_gpt", "part": "dense", "role": "choice", "seed": TUNING_SEED}
+        return [{**row, "rate": rate, **losses(with_weights(char_gpt, state), text(), ("valid",))}]
+
+    return widened(rows_at, RATES, *FIRST, value="valid_bits", largest=False)
+
+
+def best_rate(rows: list[dict]) -> float:
+    """The rate of the lowest loss on validation text."""
+    (best,) = choose(pd.DataFrame(rows), ["network"], "rate", "valid_bits", False).itertuples()
+    return float(best.rate)
+
+
 def dense(seed: int, steps: int) -> nn.Module:
     """A trained network, from the cache if it has been trained here before."""
-    return with_weights(char_gpt, remember(trained, seed=seed, steps=steps))
+    rate = best_rate(remember(tried, steps=steps))
+    return with_weights(char_gpt, remember(trained, seed=seed, steps=steps, rate=rate))
 
 
 def losses(model: nn.Module, data: Data, splits: tuple[str, ...] = ("test",)) -> dict[str, float]:
@@ -197,6 +201,16 @@ def one_shot(model: nn.Module, data: Data, seed: int, level: str) -> Iterator[di
         yield {"criterion": criterion, "scope": scope, **sparsity(found), **losses(found, data)}
 
 
+def in_eight_bits(model: nn.Module, data: Data, seed: int, level: str) -> Iterator[dict]:
+    """The network and some that are pruned, with their weights rounded."""
+    yield {"criterion": "dense", **losses(rounded_weights(copy.deepcopy(model)), data)}
+    x = calibration(CALIBRATION, seed)
+    for criterion in ("l1", "sparsegpt"):
+        for goal in ("50%", "2:4"):
+            found = rounded_weights(pruned(copy.deepcopy(model), criterion, goal, x, seed))
+            yield {"level": goal, "criterion": criterion, **losses(found, data)}
+
+
 def by_size(model: nn.Module, data: Data, seed: int, level: str) -> Iterator[dict]:
     """The criteria that look at inputs, by how much they have seen."""
     for blocks in SIZES:
@@ -243,45 +257,6 @@ def sparsity(model: nn.Module) -> dict[str, float]:
     """The share of the weights of the masked layers that is gone."""
     masks = get_masks(model).values()
     return {"sparsity": 1 - sum(int(m.sum()) for m in masks) / sum(m.numel() for m in masks)}
-
-
-def tried(level: str, criterion: str, steps: int) -> list[dict]:
-    """Retrain the tuning network at three rates, and at more until the best lies inside."""
-
-    def rows_at(rate: float) -> list[dict]:
-        return [retrained(level, criterion, steps, TUNING_SEED, rate, "choice", ("valid",))]
-
-    return widened(rows_at, RATES, *FIRST, value="valid_bits", largest=False)
-
-
-def compared(level: str, criterion: str, steps: int, seed: int, rows: list[dict]) -> dict:
-    """The row of a network retrained at the rate that was chosen before."""
-    (best,) = choose(pd.DataFrame(rows), ["network"], "rate", "valid_bits", False).itertuples()
-    splits = ("valid", "test")
-    row = retrained(level, criterion, steps, seed, float(best.rate), "comparison", splits)
-    return row | {"edge": str(best.edge)}
-
-
-def retrained(
-    level: str,
-    criterion: str,
-    steps: int,
-    seed: int,
-    rate: float,
-    role: str,
-    splits: tuple[str, ...],
-) -> dict:
-    """Prune a network, train it for a twentieth of its training, and measure it."""
-    model, data = dense(seed, steps), text()
-    row = {"network": "char_gpt", "part": "retrained", "seed": seed, "level": level}
-    row |= {"criterion": criterion, "role": role, "rate": rate}
-    if criterion != "dense":
-        pruned(model, criterion, level, calibration(CALIBRATION, seed), seed)
-        row |= sparsity(model)
-    again = max(1, steps // RETRAINING)
-    pair = adam_with_cosine(model, again, rate)
-    retrain(model, data, pair, again, 1000 + seed, batch_size=BATCH_SIZE)
-    return row | losses(model, data, splits)
 
 
 def shipped(table: pd.DataFrame) -> int:
