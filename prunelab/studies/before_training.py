@@ -31,6 +31,7 @@ from prunelab.studies.shared import accuracies, cost, retrain, widened
 from prunelab.training import evaluate
 
 DENSITIES = {"lenet300": (0.5, 0.2, 0.05, 0.02), "convnet": (0.05,)}
+"""The convolutional network has a study of its own, `before_training_convnet`."""
 EARLY = ("SNIP", "GraSP", "SynFlow")
 CHANCE = ("random, layerwise", "random, ERK")
 MOVING = ("SET", "RigL")
@@ -47,20 +48,23 @@ FIRST_RATES = (0.03, 0.3)
 
 
 def grid(seeds: int) -> list[dict]:
+    return points("lenet300", seeds)
+
+
+def points(network: str, seeds: int) -> list[dict]:
     """All choices first."""
     cells = [
         {"network": network, "density": density, "method": method}
-        for network, densities in DENSITIES.items()
-        for density in densities
+        for density in DENSITIES[network]
         for method in (*EARLY, *CHANCE, *MOVING, *YARDSTICKS)
     ]
-    dense = [{"network": network, "density": 1.0, "method": "dense"} for network in DENSITIES]
-    points = [{**cell, "check": "none"} for cell in (*dense, *cells)]
-    points += [
+    cells.insert(0, {"network": network, "density": 1.0, "method": "dense"})
+    compared = [{**cell, "check": "none"} for cell in cells]
+    compared += [
         {**cell, "check": check} for cell in cells if cell["method"] in CHECKED for check in CHECKS
     ]
-    choices = [{**cell, "check": "none", "seed": None} for cell in (*dense, *cells)]
-    return [*choices, *({**point, "seed": seed} for seed in range(seeds) for point in points)]
+    choices = [{**cell, "check": "none", "seed": None} for cell in cells]
+    return [*choices, *({**point, "seed": seed} for seed in range(seeds) for point in compared)]
 
 
 def measure(network: str, density: float, method: str, check: str, seed: int | None) -> list[dict]:
