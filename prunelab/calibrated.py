@@ -146,9 +146,11 @@ def sparsegpt(
             gone = int((~kept[:, first:last]).sum())
             count = min(max(wanted, gone), scores.numel())
             kept[:, first:last] = ~lowest(scores.flatten(), count).view_as(scores)
+        errors = torch.empty(rows, last - first, dtype=w.dtype, device=w.device)
         for j in range(first, last):
-            error = torch.where(kept[:, j], 0.0, w[:, j]) / factor[j, j]
-            w[:, j:] -= error.outer(factor[j, j:])
+            errors[:, j - first] = torch.where(kept[:, j], 0.0, w[:, j]) / factor[j, j]
+            w[:, j:last] -= errors[:, j - first].outer(factor[j, j:last])
+        w[:, last:] -= errors @ factor[first:last, last:]  # the same for all columns beyond
     return w * kept, kept
 
 

@@ -16,6 +16,7 @@ from prunelab.figures.drawn_sparse import sparse_rows
 from prunelab.figures.drawn_stability import parting_copies
 from prunelab.figures.drawn_statistics import stale_statistics
 from prunelab.figures.drawn_teacher import softened
+from prunelab.figures.drawn_text import surprises
 from prunelab.figures.drawn_tickets import ticket_loop
 from prunelab.figures.general import differences, effects_map, intervals_against, scatter
 from prunelab.figures.lottery import (
@@ -73,6 +74,7 @@ __all__ = [
     "stale_statistics",
     "steps_to_zero",
     "stopped_at_limit",
+    "surprises",
     "tensors_through_step",
     "thresholds",
     "ticket_curves",

@@ -6,7 +6,7 @@ that matters; else on the claimed side of the bound the claim holds, on the othe
 hold; and where the interval includes the bound it cannot be told. `data/PROTOCOL.md` says more.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -118,6 +118,11 @@ def claims(notebook: str | None = None) -> pd.DataFrame:
     if not wanted:
         known = sorted({claim.notebook for claim in CLAIMS})
         raise ValueError(f"notebook={notebook!r} has no claims; choose one of {known}")
+    return measured(wanted)
+
+
+def measured(wanted: Sequence[Claim]) -> pd.DataFrame:
+    """The rows of some claims, as `claims` returns them."""
     rows = [
         {
             "notebook": claim.notebook,
@@ -199,7 +204,11 @@ def verdicts(notebook: str) -> pd.DataFrame:
     Raises:
         ValueError: a notebook without claims.
     """
-    table = claims(notebook)
+    return effect_and_verdict(claims(notebook))
+
+
+def effect_and_verdict(table: pd.DataFrame) -> pd.DataFrame:
+    """What `claims` returns, as a notebook prints it."""
     effect = written(table, unit="", form=".2f")
     index = ["claim", "quantity", "claimed", "setting"]
     return table.assign(effect=effect).set_index(index)[["effect", "verdict"]]

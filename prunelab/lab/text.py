@@ -9,6 +9,7 @@ from prunelab.checks.tensors import check_model, running_on
 from prunelab.masks import effective_weight, refresh, weight_parameter
 from prunelab.seeds import seeded
 from prunelab.training import evaluation_mode
+from prunelab.transformer import bits
 
 
 @torch.no_grad()
@@ -48,6 +49,23 @@ def continued(
             chances = (model(x)[0, :, -1] / temperature).softmax(dim=0).cpu()
             written.append(int(chances.multinomial(1)))
     return "".join(characters[number] for number in written[len(text) :])
+
+
+@torch.no_grad()
+def surprise(model: nn.Module, text: str, characters: tuple[str, ...]) -> list[float]:
+    """How many bits each character of a text but the first costs, by those before it.
+
+    Args:
+        model: a `char_gpt`.
+        text: at most one character longer than what the network can look at.
+        characters: as in `continued`.
+    """
+    check_model(model)
+    numbers = torch.tensor([[characters.index(character) for character in text]])
+    with evaluation_mode(model):
+        scores = model(numbers[:, :-1])
+    losses = F.cross_entropy(scores, numbers[:, 1:], reduction="none")
+    return [bits(loss) for loss in losses[0].tolist()]
 
 
 @torch.no_grad()
@@ -110,7 +128,7 @@ def with_outliers(model: nn.Module, factor: float, share: float, seed: int = 0) 
     return model
 
 
-def rounded_weights(model: nn.Module, bits: int = 8) -> nn.Module:
+def rounded_weights(model: nn.Module, width: int = 8) -> nn.Module:
     r"""Round the weights of the linear layers to whole multiples of a step a row, in place.
 
     $$w_{ij} \leftarrow \Delta_i \operatorname{round}(w_{ij} / \Delta_i), \qquad
@@ -121,7 +139,7 @@ def rounded_weights(model: nn.Module, bits: int = 8) -> nn.Module:
     for layer in (layer for layer in model.modules() if isinstance(layer, nn.Linear)):
         weights = weight_parameter(layer).data
         step = effective_weight(layer).detach().abs().amax(dim=1, keepdim=True)
-        step = step.clamp(min=torch.finfo(step.dtype).tiny) / (2 ** (bits - 1) - 1)
+        step = step.clamp(min=torch.finfo(step.dtype).tiny) / (2 ** (width - 1) - 1)
         weights.copy_((weights / step).round() * step)
     refresh(model)
     return model
