@@ -92,9 +92,9 @@ def memory(shape: Shape) -> pd.Series:
 def seconds_a_multiplication(width: int = 768, tokens: int = 2048, seed: int = 0) -> pd.Series:
     """Time each step once on square layers of this machine: seconds over multiplications."""
     generator = torch.Generator().manual_seed(seed)
-    weights, x = torch.randn(width, width, generator=generator), torch.randn(tokens, width)
+    weights, x = (torch.randn(n, width, generator=generator) for n in (width, tokens))
     precise = x.double()
-    gram = precise.T @ precise
+    gram = precise.T @ precise + torch.eye(width)
     kept = torch.ones_like(weights, dtype=torch.bool)
     one = tokens * width**2
     factor = _seconds(lambda: torch.linalg.cholesky(torch.linalg.inv(gram)))
