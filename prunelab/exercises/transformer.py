@@ -349,14 +349,8 @@ def apart_from(j: int, row: object) -> object:
         "You divide by G_jj. What is meant is the entry [j, j] of the inverse.": row_with(
             lambda w, gram, inverse, j: w / gram[j, j] * inverse[:, j]
         ),
-        "You multiply by 1 / G_jj, and this is not the entry [j, j] of the inverse.": row_with(
-            lambda w, gram, inverse, j: w * gram[j, j] * inverse[:, j]
-        ),
         "1 / G, number by number, is no inverse of a matrix.": row_with(
             lambda w, gram, inverse, j: w * gram[j, j] / gram[:, j]
-        ),
-        "That is the root of what is needed: [G⁻¹]_jj is not squared.": row_with(
-            lambda w, gram, inverse, j: w / inverse[j, j].sqrt() * inverse[:, j]
         ),
         "The weights to the left may change here, too. SparseGPT leaves them alone to be fast.": (
             others_to_the_right
@@ -405,12 +399,12 @@ def queries_keys_values() -> list[tuple]:
     ]
 
 
-def attended_with(weights: Callable) -> Callable:
+def attended_with(weights: Callable, power: float = 0.5) -> Callable:
     """An answer to 17.5 that makes its weights otherwise, of scores and of True where it looks."""
 
     def answer(q, k, v):
         seen = torch.ones(len(q), len(q), dtype=torch.bool).tril()
-        return weights(q @ k.T / math.sqrt(q.shape[1]), seen) @ v
+        return weights(q @ k.T / q.shape[1] ** power, seen) @ v
 
     return answer
 
@@ -452,11 +446,9 @@ def softmax_where(scores: Tensor, seen: Tensor, dim: int = 1) -> Tensor:
         "The softmax runs along the wrong dimension: each row of weights must add up to one.": (
             attended_with(lambda scores, seen: softmax_where(scores, seen, dim=0))
         ),
-        "The scores are no longer divided by the root of d.": (
-            lambda q, k, v: one_head.solution(q * math.sqrt(q.shape[1]), k, v)
-        ),
-        "The scores are to be divided by the root of d, not by d.": (
-            lambda q, k, v: one_head.solution(q / math.sqrt(q.shape[1]), k, v)
+        "The scores are no longer divided by the root of d.": attended_with(softmax_where, power=0),
+        "The scores are to be divided by the root of d, not by d.": attended_with(
+            softmax_where, power=1
         ),
         "The number of positions is not what the weights of a row add up to.": attended_with(
             lambda scores, seen: scores.softmax(dim=1) * seen / seen.sum(dim=1, keepdim=True)
