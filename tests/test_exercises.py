@@ -156,6 +156,27 @@ def zeros_in_all_tensors(model):
     return sum((t == 0).sum().item() for t in tensors) / sum(t.numel() for t in tensors)
 
 
+def threshold_in_groups(scores, n, m):
+    """An answer to 17.3 that is right but for ties."""
+    groups = scores.unflatten(1, (-1, m))
+    return (groups >= groups.sort(dim=-1).values[..., m - n, None]).flatten(1)
+
+
+def surgeons_row(row, gram, j, left):
+    """An answer to 17.4 that is right but for what is left of weight j."""
+    inverse = torch.linalg.inv(gram)
+    new = row - row[j] / inverse[j, j] * inverse[:, j]
+    new[j] = left
+    return new
+
+
+def attention_before(q, k, v):
+    """An answer to 17.5 where no position sees itself."""
+    scores = q @ k.T / math.sqrt(q.shape[1])
+    itself_or_later = torch.ones(len(q), len(q), dtype=torch.bool).triu()
+    return scores.masked_fill(itself_or_later, -torch.inf).softmax(dim=1) @ v
+
+
 MISUNDERSTOOD = [  # of exercises with a check of their own
     ("00.3", always_the_same, "Two seeds must give two"),
     ("00.3", lambda seed: torch.nn.Linear(20, 10), "Seed 1 gives two different layers"),
@@ -232,6 +253,12 @@ MISUNDERSTOOD = [  # of exercises with a check of their own
     ("14.3", lambda mask, generator: mask.flip(0, 1), "does not depend on"),
     ("14.3", lambda mask, generator: mask.flatten(), "(30, 40) yours has (1200,)"),
     ("14.3", lambda mask, generator: mask * 0.5, "True and False"),
+    ("17.3", threshold_in_groups, "it keeps 4 and 4 of four, not 2"),
+    ("17.4", lambda *given: surgeons_row(*given, left=1e-17), "rounding has left something"),
+    ("17.4", lambda *given: surgeons_row(*given, left=0.3), "weight j is still there"),
+    ("17.4", lambda row, gram, j: -row, "For [0.2739"),
+    ("17.4", lambda row, gram, j: torch.linalg.inv(gram), "and (3,) is wanted"),
+    ("17.5", attention_before, "sees itself, too"),
     ("10.1", [[2, 2, 2], [0, 5, 0]], "other way round"),
     ("10.1", [[1, 1, 1], [2, 2, 2]], "do not disagree"),
     ("10.1", [[1, 2], [3, 4]], "three weights"),

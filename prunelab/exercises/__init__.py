@@ -16,6 +16,7 @@ from prunelab.exercises import (  # noqa: F401 - each adds its exercises on impo
     start_here,
     structured_vs_unstructured,
     tickets_taken_apart,
+    transformer,
     weight_rewinding,
 )
 from prunelab.exercises.exercise import EXERCISES, check, hint
