@@ -5,9 +5,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from prunelab.checks import check_choice, check_fraction
-from prunelab.checks.calibration import check_compensation, check_gram, check_layers, check_pattern
-from prunelab.checks.tensors import check_numbers, running_on
+from prunelab.checks import calibration, check_choice, check_fraction
+from prunelab.checks.tensors import running_on
 from prunelab.masks import effective_weight, kept_weights, refresh, set_mask, weight_parameter
 from prunelab.pruning import l1_score, layers_to_prune, lowest
 from prunelab.training import evaluation_mode
@@ -33,7 +32,7 @@ def input_grams(model: nn.Module, layers: dict[str, nn.Module], x: Tensor) -> di
     Returns:
         $G$ `[in, in]` of each, float64.
     """
-    check_layers(model, layers, x)
+    calibration.check_layers(model, layers, x)
     grams: dict[str, Tensor] = {}
 
     def adding(name: str):
@@ -51,6 +50,7 @@ def input_grams(model: nn.Module, layers: dict[str, nn.Module], x: Tensor) -> di
     finally:
         for handle in handles:
             handle.remove()
+    calibration.check_reached(layers, grams)
     return grams
 
 
@@ -68,7 +68,7 @@ def wanda_score(weights: Tensor, gram: Tensor) -> Tensor:
 
     Source: Sun et al. (2024), arXiv:2306.11695.
     """
-    check_gram(gram, weights)
+    calibration.check_gram(gram, weights)
     return weights.double().abs() * gram.diagonal().sqrt()
 
 
@@ -90,7 +90,8 @@ def n_of_m(scores: Tensor, n: int, m: int) -> Tensor:
     Source: 2 of 4 is what NVIDIA's Ampere multiplies faster: Mishra et al. (2021),
     arXiv:2104.08378.
     """
-    check_pattern((n, m), check_numbers("scores", scores, dimensions=2).shape[1])
+    calibration.check_scores(scores)
+    calibration.check_pattern((n, m), scores.shape[1])
     groups = scores.unflatten(1, (-1, m))
     ascending = groups.argsort(dim=-1, stable=True)
     kept = torch.ones_like(groups, dtype=torch.bool)
@@ -114,12 +115,13 @@ def sparsegpt(
     s_{ij} = \frac{w_{ij}^2}{U_{jj}^2} \tag{17.6}$$
 
     Both are the optimal brain surgeon's (Hassibi & Stork 1992) for a row of which only the columns
-    from $j$ on may still change: $s_{ij}$ is what $\|W X - W' X\|^2$ grows by if all of them can.
+    from $j$ on may change: $s_{ij}$ is what $\|W X - W' X\|^2 + \lambda \|W - W'\|^2$ grows by.
 
     Args:
         weights, gram: as for `wanda_score`.
         kept: False where a weight is pruned already, and stays so.
-        sparsity: share of each layer, and of its columns up to any multiple of 128, that goes.
+        sparsity: share of each layer, and of its columns up to any multiple of 128, that goes;
+            the scores of 128 columns are those before the first of them.
         pattern: $(n, m)$ of (17.5) instead.
         damping: $\lambda$ as a share of the mean of the diagonal of $G$.
 
@@ -128,7 +130,7 @@ def sparsegpt(
 
     Source: Frantar & Alistarh (2023), arXiv:2301.00774.
     """
-    check_compensation(weights, gram, kept, sparsity, pattern, damping)
+    calibration.check_compensation(weights, gram, kept, sparsity, pattern, damping)
     w, kept = weights.detach().double() * kept, kept.bool().clone()
     rows, columns = w.shape
     width = pattern[1] if pattern else COLUMNS
@@ -143,8 +145,7 @@ def sparsegpt(
             kept[:, first:last] &= n_of_m(scores, *pattern)
         else:
             wanted = round(sparsity * rows * last) - int((~kept[:, :first]).sum())
-            gone = int((~kept[:, first:last]).sum())
-            count = min(max(wanted, gone), scores.numel())
+            count = min(max(wanted, int(scores.isinf().sum())), scores.numel())
             kept[:, first:last] = ~lowest(scores.flatten(), count).view_as(scores)
         errors = torch.empty(rows, last - first, dtype=w.dtype, device=w.device)
         for j in range(first, last):
@@ -167,7 +168,8 @@ def prune_with_calibration(
     """Mask the linear layers one after the other, each by the inputs that the pruned ones leave.
 
     Args:
-        model: a network that holds its linear layers in the order in which they compute.
+        model: a network that holds its linear layers in the order in which they compute. (The
+            papers go block by block.) What is inside an `nn.MultiheadAttention` stays as it is.
         x: calibration inputs, from training data only.
         sparsity: share of a layer's weights that is to be pruned afterwards.
         pattern: keep n of every m neighbors of a row instead, as in `(2, 4)`.
@@ -188,7 +190,7 @@ def prune_with_calibration(
     check_choice("scope", scope, ("row", "layer"))
     layers = layers_to_prune(model, exclude, (nn.Linear,))
     for layer in layers.values() if pattern is not None else ():
-        check_pattern(pattern, effective_weight(layer).shape[1])
+        calibration.check_pattern(pattern, effective_weight(layer).shape[1])
     refresh(model)
     twin = copy.deepcopy(model)  # so that nothing is half done if a layer cannot be pruned
     for name in layers:

@@ -90,7 +90,7 @@ def char_gpt(
         width, heads: numbers a position, a multiple of the heads of each attention.
         seed: draws the initial weights. None uses torch's own random state.
 
-    Source: Radford et al. (2019), GPT-2, without biases and dropout.
+    Source: Radford et al. (2019), GPT-2; without dropout, biases of layers and a tied head.
     """
     sizes = {"characters": characters, "context": context, "layers": layers, "width": width}
     for name, size in (*sizes.items(), ("heads", heads)):

@@ -233,3 +233,28 @@ def test_what_is_wrong_is_named_and_the_model_is_as_it_was(x, options, message):
     model = small()
     with left_as_it_was(model), pytest.raises(ValueError, match=message):
         prune_with_calibration(model, **({"x": x} | options))
+
+
+def test_layers_without_inputs_and_empty_inputs_are_refused_and_nothing_is_masked():
+    wrapped = nn.Sequential(nn.Linear(4, 4))
+    with pytest.raises(ValueError, match="is empty; give some inputs"):
+        prune_with_calibration(wrapped, torch.zeros(0, 4))
+    with pytest.raises(ValueError, match=r"calls no layer .*idle"):
+        prune_with_calibration(idle := Idle(), torch.randn(3, 4))
+    assert not get_masks(wrapped)
+    assert not get_masks(idle)
+
+
+class Idle(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.used, self.idle = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.used(x)
+
+
+@pytest.mark.parametrize("scores", [torch.rand(2, 4, 4), torch.tensor([[1.0, torch.nan]])])
+def test_scores_of_patterns_are_a_matrix_of_numbers(scores):
+    with pytest.raises(ValueError, match="scores must be a matrix"):
+        n_of_m(scores, 1, 2)

@@ -8,7 +8,7 @@ import torch
 from prunelab.data import load_data
 from prunelab.lab import language, scale
 from prunelab.lab.text import rounded_weights, surprise
-from prunelab.masks import get_masks
+from prunelab.masks import get_masks, set_mask
 from prunelab.pruning import apply_global_pruning
 from prunelab.training import evaluate
 from prunelab.transformer import bits, char_gpt
@@ -46,7 +46,7 @@ def test_criteria_are_compared_where_their_papers_rank_them(level):
 
 
 def test_patterns_outliers_blocks_and_bytes():
-    rows = read("transformer").set_index(["part", "criterion", "seed"]).sort_index()
+    rows = read("transformer").set_index(["part", "criterion", "seed"])
     pattern = one_shot("l1", "pattern", "2:4") - one_shot("wanda", "pattern", "2:4")
     same(effects("Wanda beats magnitude", "in layers").loc["2:4"], pattern)
     large = rows[rows["factor"] == 30]["test_bits"]["outliers"]
@@ -109,6 +109,15 @@ def test_rounded_weights_have_255_values_a_row_and_keep_their_zeros():
         assert (layer.weight - before[name]).abs().le(0.5001 * step).all()
         assert torch.allclose(layer.weight / step, (layer.weight / step).round(), atol=1e-3)
     assert all(torch.equal(mask, masks[name]) for name, mask in get_masks(model).items())
+
+
+def test_a_row_without_weights_stays_zero_when_it_is_rounded():
+    layer = torch.nn.Sequential(torch.nn.Linear(4, 2))
+    mask = torch.tensor([[False] * 4, [True] * 4])
+    set_mask(layer[0], mask)
+    rounded_weights(layer)
+    assert layer[0].weight[0].tolist() == [0.0] * 4
+    assert layer[0].weight.isfinite().all()
 
 
 def linear(model) -> dict[str, torch.nn.Linear]:

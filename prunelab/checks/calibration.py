@@ -21,6 +21,12 @@ def check_matrix(name: str, value) -> None:
         raise ValueError(f"{name} must be a matrix of finite numbers [out, in]")
 
 
+def check_scores(scores) -> None:
+    """Refuse what can't be ranked in groups of neighbors in rows, with a ValueError."""
+    if check_numbers("scores", scores).dim() != 2 or scores.isnan().any():
+        raise ValueError("scores must be a matrix of numbers [out, in], none of them NaN")
+
+
 def check_gram(gram, weights: Tensor) -> None:
     """Refuse weights that are no matrix, and what can't be the gram matrix of their inputs."""
     check_matrix("weights", weights)
@@ -52,3 +58,13 @@ def check_layers(model, layers, x) -> None:
         if not isinstance(layer, nn.Linear) or layer not in inside:
             raise ValueError(f"layers[{said(name)}] must be a linear layer of the model")
     check_tensor("x", x)
+    if not len(x):
+        raise ValueError(f"x {tuple(x.shape)} is empty; give some inputs to calibrate on")
+
+
+def check_reached(layers, grams) -> None:
+    """Refuse layers that the forward has not called, so that nothing is known of their inputs."""
+    if missing := [name for name in layers if name not in grams]:
+        raise ValueError(
+            f"model calls no layer {missing} with these inputs x; exclude them, or give others"
+        )

@@ -139,7 +139,7 @@ def rounded_weights(model: nn.Module, width: int = 8) -> nn.Module:
     for layer in (layer for layer in model.modules() if isinstance(layer, nn.Linear)):
         weights = weight_parameter(layer).data
         step = effective_weight(layer).detach().abs().amax(dim=1, keepdim=True)
-        step = step.clamp(min=torch.finfo(step.dtype).tiny) / (2 ** (width - 1) - 1)
+        step = torch.where(step > 0, step, 1.0) / (2 ** (width - 1) - 1)
         weights.copy_((weights / step).round() * step)
     refresh(model)
     return model
