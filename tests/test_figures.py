@@ -722,7 +722,7 @@ def test_densities_of_layers_mark_what_is_empty():
     assert lines["fc1"].get_xydata().tolist() == [[0.1, 0.1]]
     assert lines["fc2"].get_xydata().tolist() == [[0.1, 0.5], [0.01, 0.2]]
     assert named(second.lines)["fc1"].get_ydata().tolist() == [0.2]
-    check_legend(picture.figure.legends[0], lines)
+    check_legend(second.get_legend(), named(second.lines))
     check_axes(first, title="a", xscale="log", yscale="log", xinverted=True)
     assert picture.caption.endswith("Empty layers: a, fc1 from 1.00% down.")
 
@@ -739,8 +739,8 @@ def test_moved_weights_have_four_fates():
     (legend,) = picture.figure.legends
     handles = zip(texts(legend.get_texts()), legend.legend_handles, strict=True)
     colors = {name: to_hex(handle.get_facecolor()) for name, handle in handles}
-    assert colors == {"never kept": FAINT, "stays": stays, "dropped": dropped, "grown": grown}
-    assert "of 6 weights: 2 never kept, 2 stays, 1 dropped, 1 grown" in picture.caption
+    assert colors == {"in neither": FAINT, "stays": stays, "dropped": dropped, "grown": grown}
+    assert "of 6 weights: 2 in neither, 2 stays, 1 dropped, 1 grown" in picture.caption
     with pytest.raises(ValueError, match="must have one shape"):
         figures.moved_weights(before, after[:1])
 

@@ -9,7 +9,6 @@ from matplotlib.patches import Patch
 
 from prunelab.figures.style import (
     COLORS,
-    LEGEND,
     MARKERS,
     PERCENT,
     Picture,
@@ -17,10 +16,11 @@ from prunelab.figures.style import (
     density_axis,
     fix_ticks,
     headline,
+    legend,
     theme,
 )
 
-FATES = ("never kept", "stays", "dropped", "grown")
+FATES = ("in neither", "stays", "dropped", "grown")
 
 
 def kept_at_inputs(
@@ -46,7 +46,7 @@ def kept_at_inputs(
         counts[name] = kept.sum(axis=0).reshape(shape)
     largest = max(np.quantile(count, 0.99) for count in counts.values())
     shades = LinearSegmentedColormap.from_list("kept", [theme().paper, COLORS[0]])
-    size = {"columns": len(counts), "width": 1.9 * len(counts) + 0.6, "height": 2.6}
+    size = {"columns": len(counts), "width": 1.9 * len(counts) + 0.6, "height": 2.4}
     with canvas(**size) as (figure, (panels,)):
         for ax, (name, count) in zip(panels, counts.items(), strict=True):
             pixels = ax.pcolormesh(count, cmap=shades, vmin=0, vmax=largest)
@@ -96,11 +96,10 @@ def densities_of_layers(table: pd.DataFrame, title: str = "") -> Picture:
             ax.set_yscale("log")
             density_axis(ax, table["density"])
             ax.set(title=method, ylim=(floor, 1.3), xlabel="kept of the network")
-            fix_ticks(ax.xaxis, [0.5, 0.1, 0.02, 0.005, 0.001], PERCENT)
+            fix_ticks(ax.xaxis, [0.1, 0.01, 0.001], PERCENT)
         fix_ticks(panels[0].yaxis, [1, 0.1, 0.01, 0.001, 0.0001], PERCENT)
         panels[0].set_ylabel("kept of a layer")
-        names = panels[0].get_legend_handles_labels()
-        figure.legend(*names, loc="outside lower center", ncols=len(layers), **LEGEND)
+        legend(panels[-1])
         headline(figure, title)
         return Picture(
             figure,
