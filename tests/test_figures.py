@@ -692,6 +692,59 @@ def test_smaller_or_holes(name):
     assert "4 with 0, 24 bytes in 1 cache line, the largest that goes is 2.00" in picture.caption
 
 
+def test_kept_at_inputs_counts_the_weights_of_each_pixel():
+    masks = {"one": np.ones((3, 16)), "two": np.eye(2, 16)}
+    picture = figures.kept_at_inputs(masks, "T.", shape=(4, 4))
+    for ax, (name, mask) in zip(picture.figure.axes, masks.items(), strict=False):
+        pixels = np.asarray(ax.collections[0].get_array())
+        assert pixels.ravel().tolist() == mask.sum(axis=0).tolist()
+        assert ax.get_title(loc="left") == name
+        assert ax.yaxis_inverted()
+    assert "on average: one 3.0 and 3.0; two 0.0 and 0.2." in picture.caption
+    with pytest.raises(ValueError, match=r"\['one'\] has the shape \(3, 16\).*\(28, 28\) pixels"):
+        figures.kept_at_inputs(masks)
+
+
+def test_densities_of_layers_mark_what_is_empty():
+    kept = {("a", 0.1): (0.1, 0.5), ("a", 0.01): (0.0, 0.2), ("b", 0.1): (0.2, 0.1)}
+    rows = [
+        {"method": method, "density": density, "layer": layer, "kept": share}
+        for (method, density), shares in kept.items()
+        for layer, share in zip(("fc1", "fc2"), shares, strict=True)
+    ]
+    picture = figures.densities_of_layers(pd.DataFrame(rows), "T.")
+    first, second = picture.figure.axes
+    crosses = [line for line in first.lines if line.get_marker() == "x" and len(line.get_xdata())]
+    assert [cross.get_xdata().tolist() for cross in crosses] == [[0.01]]
+    assert crosses[0].get_ydata() == pytest.approx([first.get_ylim()[0]])
+    lines = named(first.lines)
+    assert line_color(crosses[0]) == line_color(lines["fc1"])
+    assert lines["fc1"].get_xydata().tolist() == [[0.1, 0.1]]
+    assert lines["fc2"].get_xydata().tolist() == [[0.1, 0.5], [0.01, 0.2]]
+    assert named(second.lines)["fc1"].get_ydata().tolist() == [0.2]
+    check_legend(second.get_legend(), named(second.lines))
+    check_axes(first, title="a", xscale="log", yscale="log", xinverted=True)
+    assert picture.caption.endswith("Empty layers: a, fc1 from 1.00% down.")
+
+
+def test_moved_weights_have_four_fates():
+    before = np.array([[1, 1, 0], [0, 1, 0]])
+    after = np.array([[1, 0, 1], [0, 1, 0]])
+    picture = figures.moved_weights(before, after, "T.")
+    (ax,) = picture.figure.axes
+    cells = ax.collections[0]
+    drawn = [to_hex(color) for color in cells.cmap(cells.norm(cells.get_array())).reshape(-1, 4)]
+    stays, dropped, grown = (color.lower() for color in style.COLORS[:3])
+    assert drawn == [stays, dropped, grown, FAINT, stays, FAINT]
+    (legend,) = picture.figure.legends
+    handles = zip(texts(legend.get_texts()), legend.legend_handles, strict=True)
+    colors = {name: to_hex(handle.get_facecolor()) for name, handle in handles}
+    assert colors == {"in neither": FAINT, "stays": stays, "dropped": dropped, "grown": grown}
+    assert "of 6 weights: 2 in neither, 2 stays, 1 dropped, 1 grown" in picture.caption
+    with pytest.raises(ValueError, match="must have one shape"):
+        figures.moved_weights(before, after[:1])
+
+
 def test_steps_to_zero():
     first, second = [[1.0, -0.5], [0.8, -0.4], [0.7, 0.1]], [[0.2, 0.3], [0.1, 0.3], [0.1, 0.2]]
     picture = figures.steps_to_zero({"one": first, "two": second}, "A title.")

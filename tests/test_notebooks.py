@@ -13,12 +13,13 @@ import prunelab.shipping
 from prunelab.teaching import equations, show
 
 ROOT = Path(__file__).parents[1]
-ROOMS = [  # what the notebooks teach: the ground floor, and the room of shipping
+ROOMS = [  # what the notebooks teach: the ground floor, the room of shipping, and moving masks
     importlib.import_module(f"{package.__name__}.{info.name}")
     for package in (prunelab, prunelab.shipping)
     for info in pkgutil.iter_modules(package.__path__)
     if not info.ispkg and info.name != "__main__"
 ]
+ROOMS.append(importlib.import_module("prunelab.engines.moving_masks"))
 FOLDER = ROOT / "notebooks"
 CHAPTERS = sorted(FOLDER.glob("[0-9]*.ipynb"))
 ALL = [*CHAPTERS, *sorted(FOLDER.glob("exercises/*.ipynb"))]

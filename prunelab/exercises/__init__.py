@@ -9,6 +9,7 @@ from prunelab.exercises import (  # noqa: F401 - each adds its exercises on impo
     knowledge_distillation,
     l1_vs_l2,
     lottery_tickets,
+    pruning_before_training,
     pruning_permanence,
     recovery_playbook,
     ship_it,

@@ -5,6 +5,7 @@ recorded studies are in `prunelab.figures.recorded`.
 """
 
 from prunelab.figures.drawn_channels import channel_flow
+from prunelab.figures.drawn_early import densities_of_layers, kept_at_inputs, moved_weights
 from prunelab.figures.drawn_gradual import mask_growing, shares_by_round
 from prunelab.figures.drawn_masks import mask_times_weight, thresholds
 from prunelab.figures.drawn_penalties import lengths_and_areas, steps_to_zero
@@ -49,6 +50,7 @@ __all__ = [
     "channel_map",
     "class_probabilities",
     "decision_chart",
+    "densities_of_layers",
     "descents",
     "differences",
     "effects_map",
@@ -57,12 +59,14 @@ __all__ = [
     "going_back",
     "images",
     "intervals_against",
+    "kept_at_inputs",
     "leads_against_density",
     "lengths_and_areas",
     "loss_valley",
     "mask_and_histogram",
     "mask_growing",
     "mask_times_weight",
+    "moved_weights",
     "paper_claims",
     "parting_copies",
     "scatter",

@@ -1,0 +1,161 @@
+"""What the study `before_training` says of masks found before training, as tables (16)."""
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from prunelab.intervals import choose, paired_difference, written
+from prunelab.lab.claims import SAID, Painted, p_value, verdict
+from prunelab.lab.protocol import POINTS
+
+EARLY = ("SNIP", "GraSP", "SynFlow")
+AFTER, HALF = "magnitude after training", "magnitude after half of it"
+RANDOM, ERK = "random, layerwise", "random, ERK"
+CHECKS = {
+    "shuffled within layers": "shuffling within layers costs accuracy",
+    "new weights": "new weights cost accuracy",
+    "scores inverted": "inverting the scores costs accuracy",
+}
+
+
+class Claim(NamedTuple):
+    """A claim about the points between two arms, a method and what was changed of it each."""
+
+    words: str
+    mask: str
+    """What the row is named by."""
+    better: tuple[str, str]
+    worse: tuple[str, str]
+    side: str = "above"
+    bound: float = 0.0
+    matters: float | None = POINTS
+
+
+def _plain(words: str, mask: str, better: str, worse: str, *rest) -> Claim:
+    return Claim(words, mask, (better, "none"), (worse, "none"), *rest)
+
+
+CLAIMS = (
+    *(_plain("better than a random mask", m, m, RANDOM) for m in EARLY),
+    *(_plain("better than a random mask of ERK's densities", m, m, ERK) for m in EARLY),
+    *(_plain("worse than magnitude after training", m, AFTER, m) for m in EARLY),
+    *(_plain("worse than magnitude after half of it", m, HALF, m) for m in EARLY),
+    *(
+        Claim(words, m, (m, "none"), (m, check))
+        for check, words in CHECKS.items()
+        for m in (*EARLY, AFTER)
+    ),
+    *(_plain("a moving mask is better than a fixed one", m, m, ERK) for m in ("SET", "RigL")),
+    _plain("gradients choose better than chance", "RigL over SET", "RigL", "SET"),
+    _plain(
+        "loses less than 0.2 points to magnitude after training",
+        *("RigL", AFTER, "RigL", "below", POINTS, None),
+    ),
+)
+"""Fixed before the study was recorded, as `data/PROTOCOL.md` asks."""
+
+
+def compared(study: pd.DataFrame) -> pd.DataFrame:
+    """The comparisons of the study, with test accuracy in `points` and densities in words.
+
+    Args:
+        study: the table of `before_training`.
+
+    Returns:
+        Its rows without the choices of rates, sparsest last; `kept` is a text such as "5 %".
+    """
+    rows = study[study["role"] == "comparison"]
+    rows = rows.sort_values("density", ascending=False, kind="stable")
+    kept = [f"{100 * density:g} %" for density in rows["density"]]
+    return rows.assign(points=100 * rows["test_accuracy"], kept=kept)
+
+
+def lead(study: pd.DataFrame, first: tuple[str, str], second: tuple[str, str]) -> pd.DataFrame:
+    """Points by which the first is ahead of the second, a method and a check each, by density.
+
+    Args:
+        study: the table of `before_training`.
+        first, second: such as `("SNIP", "none")`.
+
+    Returns:
+        What `paired_difference` gives, by `density` and `kept`, the densest first.
+    """
+    rows = compared(study)
+    arm = rows["method"] + "|" + rows["check"]
+    two = ("|".join(first), "|".join(second))
+    return paired_difference(rows.assign(arm=arm), ["density", "kept"], "points", "arm", *two)[::-1]
+
+
+def lost_to(study: pd.DataFrame, checks: tuple[str, ...]) -> pd.DataFrame:
+    """Points that each method loses where one thing has been changed, for `differences`.
+
+    Args:
+        study: the table of `before_training`.
+        checks: names in the column `check`; each is a `source`.
+    """
+    parts = [
+        lead(study, (method, "none"), (method, check)).assign(mask=method, source=check)
+        for method in (*EARLY, AFTER)
+        for check in checks
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    return table.assign(setting=table["mask"] + ", " + table["kept"])
+
+
+def early_claims(study: pd.DataFrame) -> pd.DataFrame:
+    """What papers say of masks found before training, at each density, and the verdicts.
+
+    Args:
+        study: the table of `before_training`.
+
+    Returns:
+        A row a claim, mask and density: `claim`, `mask`, `kept`, `mean`, `low`, `high` (points by
+        which what is claimed to be better is ahead), `effect` in words, `p` and `verdict`.
+    """
+    parts = []
+    for claim in CLAIMS:
+        rows = lead(study, claim.better, claim.worse).assign(claim=claim.words, mask=claim.mask)
+        about = (claim.side, claim.bound, claim.matters)
+        rows["verdict"] = [verdict(row.low, row.high, *about) for row in rows.itertuples()]
+        rows["p"] = [p_value(row, claim.bound, is_ratio=False) for row in rows.itertuples()]
+        parts.append(rows)
+    table = pd.concat(parts, ignore_index=True)
+    columns = ["claim", "mask", "kept", "mean", "low", "high", "effect", "p", "verdict"]
+    return table.assign(effect=written(table))[columns]
+
+
+def verdict_grid(claims: pd.DataFrame) -> Painted:
+    """The verdicts with their mean effects: a row a claim and mask, a column a density.
+
+    Args:
+        claims: what `early_claims` returns.
+    """
+    said = [f"{row.mean:+.2f} {row.verdict}" for row in claims.itertuples()]
+    order = list(claims["kept"].unique())
+    rows = ["claim", "mask"]
+    words, verdicts = (
+        claims.assign(value=values).pivot_table("value", rows, "kept", aggfunc="first", sort=False)[
+            order
+        ]
+        for values in (said, claims["verdict"])
+    )
+    colors = verdicts.map(lambda each: f"background-color: {SAID[each]}")
+    style = words.style.apply(lambda _: colors, axis=None).set_uuid("early")
+    style.cell_ids = False  # half of a long table's bytes are names
+    looks = {"td": "text-align: left", "th.row_heading": "text-align: left"}
+    style.set_table_styles([{"selector": s, "props": p} for s, p in looks.items()])
+    return Painted(style.to_html(), words.to_string())
+
+
+def rates_at_an_edge(study: pd.DataFrame) -> pd.DataFrame:
+    """Chosen learning rates that lie at the end of their grid, so that a better may lie beyond.
+
+    Args:
+        study: the table of `before_training`.
+
+    Returns:
+        What `choose` gives of those, by method and density; no row where all lie inside.
+    """
+    choices = study[study["role"] == "choice"]
+    chosen = choose(choices, ["method", "density"], "rate")
+    return chosen[chosen["edge"] != ""]
