@@ -112,7 +112,7 @@ def prune_network(
     model: nn.Module,
     ratio: float = 0.5,
     example_inputs=None,
-    criterion: str | Callable[[Tensor], Tensor] = "l1",
+    criterion: str | Callable[[Tensor], Tensor] | dict[str, Tensor] = "l1",
     scope: str = "uniform",
     exclude: str | tuple[str, ...] = (),
     round_to: int | None = None,
@@ -134,8 +134,8 @@ def prune_network(
     Args:
         model, example_inputs: as in `prune_channels`.
         ratio: fraction of the units to remove, 0 ≤ ratio < 1.
-        criterion: "l1", "l2", "random", "bn_scale", or a function from a layer's weights
-            `[channels, ...]` to a score for each channel.
+        criterion: "l1", "l2", "random", "bn_scale"; a function from a layer's weights
+            `[channels, ...]` to a score a channel; or scores of all weights, as of `snip_scores`.
         scope: "uniform" or "global".
         exclude: names of layers, or beginnings of names, whose output channels all stay.
         round_to: widths become the nearest multiple of this number, where they are cut at all.

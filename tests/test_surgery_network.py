@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prunelab.data import Split
+from prunelab.early import snip_scores
 from prunelab.models import resnet20, small_convnet
 from prunelab.surgery import (
     CannotCut,
@@ -112,6 +114,49 @@ def test_global_scope_ranks_the_whole_network(criterion, ratio):
     for name in GROUPS:  # a group keeps at least one
         kept[name] = kept[name] or [max((s, c) for s, of, c in ranked if of == name)[1]]
     assert kept_outputs(small) == {**kept, "add": kept["first"]}
+
+
+@pytest.mark.parametrize("scope", ["uniform", "global"])
+def test_scores_of_all_weights_are_added_up_by_filter(scope):
+    model, generator = block(), torch.Generator().manual_seed(0)
+    given = {
+        name: torch.rand(layer.weight.shape, generator=generator)
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Conv2d)
+    }
+    sums = {layer: given[layer].double().sum(dim=(1, 2, 3)) for layer in WIDTHS}
+    of_unit = {name: sum(sums[layer] for layer in layers) for name, layers in GROUPS.items()}
+
+    small = prune_network(model, 0.5, image(), criterion=given, scope=scope)
+    if scope == "uniform":
+        kept = {name: best(s.tolist(), len(s) // 2) for name, s in of_unit.items()}
+        assert kept_outputs(small) == {**kept, "add": kept["first"]}
+    ranked = torch.cat([*of_unit.values()]).sort().values
+    left = sum(len(kept_outputs(small)[name]) for name in GROUPS)
+    assert left == len(ranked) // 2
+    assert_exact(model, small, image())
+
+
+def test_gradients_choose_channels():
+    model, generator = small_convnet(width=4, seed=0), torch.Generator().manual_seed(0)
+    split = Split(torch.randn(20, 1, 28, 28, generator=generator), torch.arange(20) % 10)
+    scores = snip_scores(model, split)
+    small = prune_network(model, 0.5, X, criterion=scores)
+    kept = best(scores["conv1"].sum(dim=(1, 2, 3)).tolist(), 2)
+    assert small.kept_channels["conv1.weight"][0].tolist() == kept
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "criterion has no scores of the layer 'first'"),
+        ({"first": torch.rand(8)}, r"criterion\['first'\] \(8,\) must have the shape"),
+        ({"first": torch.full((8, 3, 1, 1), torch.nan)}, "needed is a finite score"),
+    ],
+)
+def test_scores_that_do_not_fit_are_refused(given, said):
+    with pytest.raises(ValueError, match=said):
+        prune_network(block(), 0.5, image(), criterion=given)
 
 
 def test_a_group_keeps_its_best_unit():

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from prunelab.channels.plan import Group, Plan
 from prunelab.channels.reasons import layer_of
 from prunelab.checks import check_choice, check_count, is_number, said
-from prunelab.checks.tensors import calling
+from prunelab.checks.tensors import calling, check_numbers
 from prunelab.filters import filter_norms
 from prunelab.pruning import lowest
 
-Criterion = str | Callable[[Tensor], Tensor]
+Criterion = str | Callable[[Tensor], Tensor] | dict[str, Tensor]
 NORMS = ("l1", "l2")
 CRITERIA = (*NORMS, "random", "bn_scale")
 
@@ -22,8 +22,10 @@ def check_arguments(ratio: float, criterion: Criterion, scope: str, round_to: in
     """Raise a ValueError for an argument of `prune_network` that is out of range."""
     if not is_number(ratio) or not 0 <= ratio < 1:
         raise ValueError(f"ratio={said(ratio)} must be from 0 up to, but not including, 1")
-    if not callable(criterion) and not (isinstance(criterion, str) and criterion in CRITERIA):
-        raise ValueError(f"criterion={said(criterion)} must be one of {CRITERIA} or a function")
+    named = isinstance(criterion, str) and criterion in CRITERIA
+    if not (named or callable(criterion) or isinstance(criterion, dict)):
+        wanted = f"one of {CRITERIA}, a function, or scores by the names of layers"
+        raise ValueError(f"criterion={said(criterion)} must be {wanted}")
     check_choice("scope", scope, ("uniform", "global"))
     if round_to is not None:
         check_count("round_to", round_to)
@@ -38,7 +40,9 @@ def unit_scores(plan: Plan, criterion: Criterion, seed: int) -> Tensor:
         return _bn_scales(plan, scores)
     for name, dim in plan.found.writes:
         weight = plan.model.get_parameter(name).detach().movedim(dim, 0).cpu()
-        if callable(criterion):
+        if isinstance(criterion, dict):
+            norms = _added_up(criterion, name, weight, dim)
+        elif callable(criterion):
             with calling("criterion"):
                 norms = torch.as_tensor(criterion(weight)).double()
         else:
@@ -50,6 +54,21 @@ def unit_scores(plan: Plan, criterion: Criterion, seed: int) -> Tensor:
             )
         scores.index_add_(0, plan.units(name, dim), norms)
     return scores
+
+
+def _added_up(given: dict[str, Tensor], name: str, weight: Tensor, dim: int) -> Tensor:
+    """The scores that were given for the weights of a layer, a sum for each channel."""
+    layer = layer_of(name)
+    if layer not in given:
+        raise ValueError(f"criterion has no scores of the layer {layer!r}; give some")
+    scores = check_numbers(f"criterion[{layer!r}]", given[layer]).detach().cpu()
+    shape = weight.movedim(0, dim).shape
+    if scores.shape != shape:
+        raise ValueError(
+            f"criterion[{layer!r}] {tuple(scores.shape)} must have the shape of the weights, "
+            f"{tuple(shape)}"
+        )
+    return scores.double().movedim(dim, 0).flatten(1).sum(dim=1)
 
 
 def _bn_scales(plan: Plan, scores: Tensor) -> Tensor:
@@ -79,7 +98,7 @@ def lowest_units(
     of_group = [scores[group.units] for group in groups]
     wanted = [round(len(s) * ratio) for s in of_group]
     if scope == "global":
-        relative = not callable(criterion) and criterion in NORMS
+        relative = isinstance(criterion, str) and criterion in NORMS
         comparable = [s / s.mean().clamp(min=1e-30) if relative else s for s in of_group]
         every = torch.cat(comparable)
         is_low = lowest(every, round(len(every) * ratio)).split([len(s) for s in of_group])
