@@ -9,4 +9,5 @@ from prunelab.lab.results import load_results
 def claims() -> pd.DataFrame:
     """The verdicts of notebooks 16 and 17, in the columns of `lab.claims.claims`."""
     masks = early_masks.early_claims(load_results("before_training"))
-    return pd.concat([masks, language.transformer_claims()], ignore_index=True)
+    found = language.transformer_claims()
+    return pd.concat([masks[[*found.columns]], found], ignore_index=True)

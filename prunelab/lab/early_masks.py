@@ -18,6 +18,10 @@ CHECKS = {
 }
 
 
+COLUMNS = ["notebook", "claim", "setting", "quantity", "claimed", "mean", "low", "high", "p"]
+COLUMNS += ["verdict", "mask", "kept", "effect"]
+
+
 class Claim(NamedTuple):
     """A claim about the points between two arms, a method and what was changed of it each."""
 
@@ -109,19 +113,21 @@ def early_claims(study: pd.DataFrame) -> pd.DataFrame:
         study: the table of `before_training`.
 
     Returns:
-        A row a claim, mask and density: `claim`, `mask`, `kept`, `mean`, `low`, `high` (points by
-        which what is claimed to be better is ahead), `effect` in words, `p` and `verdict`.
+        A row a claim, mask and density, with the columns of `lab.claims.claims` (points by which
+        what is claimed to be better is ahead), and `mask`, `kept`, and the `effect` in words.
     """
     parts = []
     for claim in CLAIMS:
         rows = lead(study, claim.better, claim.worse).assign(claim=claim.words, mask=claim.mask)
+        rows["claimed"] = f"{claim.side} {claim.bound:g}"
         about = (claim.side, claim.bound, claim.matters)
         rows["verdict"] = [verdict(row.low, row.high, *about) for row in rows.itertuples()]
         rows["p"] = [p_value(row, claim.bound, is_ratio=False) for row in rows.itertuples()]
         parts.append(rows)
     table = pd.concat(parts, ignore_index=True)
-    columns = ["claim", "mask", "kept", "mean", "low", "high", "effect", "p", "verdict"]
-    return table.assign(effect=written(table))[columns]
+    setting = table["mask"] + ", " + table["kept"]
+    words = {"notebook": "16", "quantity": "points", "setting": setting, "effect": written(table)}
+    return table.assign(**words)[COLUMNS]
 
 
 def verdict_grid(claims: pd.DataFrame) -> Painted:

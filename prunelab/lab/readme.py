@@ -8,7 +8,7 @@ import pandas as pd
 
 from prunelab.data import ROOT
 from prunelab.intervals import written
-from prunelab.lab import korean
+from prunelab.lab import beyond, korean
 from prunelab.lab.claims import claims, verdict
 from prunelab.lab.effects import lead
 from prunelab.lab.playbook import recovery
@@ -54,13 +54,14 @@ def _in_words(setting: str) -> str:
     return ", ".join([network, *pruned, kept, steps])
 
 
-def table_of_claims(table: pd.DataFrame) -> str:
+def table_of_claims(table: pd.DataFrame, who: str = "the guide says") -> str:
     """In Markdown: a row a claim, the range of its effects over settings, and its verdicts.
 
     Args:
         table: what `claims` returns.
+        who: claims it.
     """
-    lines = ["| the guide says | is it so? | measured | notebook |", "|---|---|---|---|"]
+    lines = [f"| {who} | is it so? | measured | notebook |", "|---|---|---|---|"]
     for one in summaries(table):
         verdicts = ", ".join(_times(words, n, one.settings) for words, n in one.verdicts.items())
         words = f"{one.quantity}: {one.range('to')} ({one.claimed} is claimed)"
@@ -103,14 +104,19 @@ def _times(verdict: str, count: int, of: int) -> str:
 
 
 def with_claims(readme: str) -> str:
-    """The README's text with today's findings and table, each between its two marks.
+    """The README's text with today's findings and tables, each between its two marks.
 
     Raises:
         ValueError: the marks are not there.
     """
-    return _between(
-        _between(readme, "findings", findings(recovery())), "claims", table_of_claims(claims())
-    )
+    parts = {
+        "findings": findings(recovery()),
+        "claims": table_of_claims(claims()),
+        "claims of part II": table_of_claims(beyond.claims(), "papers say"),
+    }
+    for part, text in parts.items():
+        readme = _between(readme, part, text)
+    return readme
 
 
 def _between(readme: str, part: str, text: str) -> str:
