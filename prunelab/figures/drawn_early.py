@@ -46,7 +46,7 @@ def kept_at_inputs(
         counts[name] = kept.sum(axis=0).reshape(shape)
     largest = max(np.quantile(count, 0.99) for count in counts.values())
     shades = LinearSegmentedColormap.from_list("kept", [theme().paper, COLORS[0]])
-    size = {"columns": len(counts), "width": 1.9 * len(counts) + 0.6, "height": 2.4}
+    size = {"columns": len(counts), "width": 1.9 * len(counts) + 0.6, "height": 2.6}
     with canvas(**size) as (figure, (panels,)):
         for ax, (name, count) in zip(panels, counts.items(), strict=True):
             pixels = ax.pcolormesh(count, cmap=shades, vmin=0, vmax=largest)
@@ -89,9 +89,9 @@ def densities_of_layers(table: pd.DataFrame, title: str = "") -> Picture:
                 rows = part[part["layer"] == layer].sort_values("density", ascending=False)
                 left, gone = rows[rows["kept"] > 0], rows[rows["kept"] == 0]
                 ax.plot(left["density"], left["kept"], color=color, marker=marker, label=layer)
-                at = np.full(len(gone), floor)
-                ax.plot(gone["density"], at, "x", color=color, markersize=7, clip_on=False)
                 if len(gone):
+                    at = np.full(len(gone), floor)
+                    ax.plot(gone["density"], at, "x", color=color, markersize=7, clip_on=False)
                     empty.append(f"{method}, {layer} from {gone['density'].max():.2%} down")
             ax.set_yscale("log")
             density_axis(ax, table["density"])
