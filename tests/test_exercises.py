@@ -299,6 +299,24 @@ def test_the_notebooks_are_those_of_the_exercises():
         assert written == [(c.id, c.source) for c in practice(chapter).cells]
 
 
+def test_outputs_stay_where_only_words_have_changed(tmp_path):
+    words, code, *_ = write(tmp_path)
+    for path, kind in ((words, "markdown"), (code, "code")):
+        notebook = nbformat.read(path, as_version=4)
+        of_kind = [cell for cell in notebook.cells if cell.cell_type == kind]
+        of_kind[0].source += "\n# more"
+        first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+        first.update(execution_count=7, outputs=[nbformat.v4.new_output("stream", text="ran")])
+        nbformat.write(notebook, path)
+    write(tmp_path)
+    counts = [
+        next(c for c in nbformat.read(path, 4).cells if c.cell_type == "code").execution_count
+        for path in (words, code)
+    ]
+    assert counts == [7, None]
+    assert "# more" not in words.read_text(encoding="utf-8")
+
+
 def test_writing_leaves_alone_what_is_as_it_should_be(tmp_path):
     old, *_, changed = write(tmp_path)
     notebook = nbformat.read(old, as_version=4)

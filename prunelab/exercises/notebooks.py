@@ -16,8 +16,9 @@ from prunelab.exercises.exercise import EXERCISES, PREDICT, Exercise, in_order
 
 CHAPTERS = ROOT / "notebooks"
 HOW = """\
-Write your answer in the place of each `...` and run the cell: you are told at once what is right \
-and what is not. Below it are three hints and a solution, each behind a fold."""
+Run the first code cell: it imports what you need. Then write your answer in the place of each \
+`...` and run that cell: you are told at once what is right and what is not. Below it are three \
+hints and a solution, each behind a fold."""
 METADATA = {
     "kernelspec": {
         "display_name": "Python 3 (ipykernel)",
@@ -64,7 +65,7 @@ def practice(chapter: str, key: bool = False) -> NotebookNode:
 def write(folder: Path, key: bool = False) -> list[Path]:
     """Write the practice notebooks of all chapters, and return their paths.
 
-    One whose cells are as they should be is left alone, with its outputs.
+    One whose cells are as they should be is left alone, and where the code is, its outputs stay.
 
     Args:
         folder: where to write.
@@ -75,9 +76,19 @@ def write(folder: Path, key: bool = False) -> list[Path]:
     for chapter in sorted({chapter_of(number) for number in EXERCISES}):
         paths.append(folder / f"{chapter}_exercises.ipynb")
         made = practice(chapter, key)
-        if not paths[-1].exists() or cells_of(nbformat.read(paths[-1], 4)) != cells_of(made):
-            nbformat.write(made, paths[-1])
+        before = nbformat.read(paths[-1], 4) if paths[-1].exists() else None
+        if before is None or cells_of(before) != cells_of(made):
+            nbformat.write(made if before is None else _with_outputs(made, before), paths[-1])
     return paths
+
+
+def _with_outputs(made: NotebookNode, before: NotebookNode) -> NotebookNode:
+    """The notebook with the outputs of the one before, if they have the same code."""
+    new, old = ([c for c in each.cells if c.cell_type == "code"] for each in (made, before))
+    if [cell.source for cell in new] == [cell.source for cell in old]:
+        for cell, ran in zip(new, old, strict=True):
+            cell.execution_count, cell.outputs = ran.execution_count, ran.outputs
+    return made
 
 
 def chapter_of(number: str) -> str:
