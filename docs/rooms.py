@@ -14,7 +14,7 @@ from docs.markdown import ROOT, TAGGED, page
 
 SECTION = re.compile(r"^(Args|Attributes|Returns|Raises|Warns|Example|Source): *", re.MULTILINE)
 HEADINGS = {"Args": "Parameters", "Warns": "Warns of"}
-DOORS = ("", "shipping")
+DOORS, FILES = ("", "shipping"), ("engines/moving_masks.py",)
 ENTRY = re.compile(r"^([\w.*]+(?:, [\w.*]+)*): ")
 
 
@@ -34,8 +34,9 @@ class Member:
 
 
 def rooms() -> list[Path]:
-    """The files that notebooks teach, in their order: the ground floor, and shipping."""
+    """The files that notebooks teach, in their order: the ground floor, and some behind a door."""
     found = [file for door in DOORS for file in (ROOT / "prunelab" / door).glob("*.py")]
+    found += [ROOT / "prunelab" / file for file in FILES]
     return sorted((path for path in found if not path.stem.startswith("_")), key=_first_notebook)
 
 

@@ -1430,6 +1430,23 @@ def test_colors_stay_apart_in_gray():
     assert len(set(style.MARKERS)) == len(style.COLORS)
 
 
+def test_surprises():
+    texts = {"reads": ("ab c\n", [1.0, 2.0, 3.0, 4.0, 5.0]), "writes": ("x" * 70, [0.5] * 70)}
+    picture = figures.surprises(texts, "Two texts.")
+    assert picture.caption.startswith("Two texts. reads: 3.00 bits a character; writes: 0.50 bits")
+    (ax,) = picture.figure.axes
+    drawn = [text.get_text() for text in ax.texts]
+    assert drawn[0] == "reads (3.00 bits a character)"
+    assert drawn[1:6] == ["a", "b", " ", "c", "↵"]
+    shades = [patch.get_facecolor()[3] for patch in ax.patches[:5]]
+    assert shades == sorted(shades)
+    assert shades[0] > 0
+    lines = {text.get_position()[1] for text in ax.texts[7:]}
+    assert len(lines) == 2  # 70 characters
+    with pytest.raises(ValueError, match="'reads' has 2 characters and 1 numbers"):
+        figures.surprises({"reads": ("ab", [1.0])}, "")
+
+
 def test_every_public_figure_is_tested():
     returns = {
         name: getattr(getattr(figures, name), "__annotations__", {}).get("return")
@@ -1440,5 +1457,5 @@ def test_every_public_figure_is_tested():
         path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py")
     )
     called = set(re.findall(r"figures\.(\w+)\(", tests))
-    assert len(public) == 42
+    assert len(public) == 46
     assert public <= called

@@ -1,4 +1,4 @@
-"""What papers claim beyond the guide, held against the studies of part II (16, 17)."""
+"""What is claimed beyond the guide, held against the studies of part II (16, 17)."""
 
 import pandas as pd
 

@@ -12,7 +12,7 @@ EARLY = ("SNIP", "GraSP", "SynFlow")
 AFTER, HALF = "magnitude after training", "magnitude after half of it"
 RANDOM, ERK = "random, layerwise", "random, ERK"
 CHECKS = {
-    "shuffled within layers": "shuffling within layers costs accuracy",
+    "shuffled within layers": "shuffling a mask costs accuracy",
     "new weights": "new weights cost accuracy",
     "scores inverted": "inverting the scores costs accuracy",
 }
@@ -40,10 +40,10 @@ def _plain(words: str, mask: str, better: str, worse: str, *rest) -> Claim:
 
 
 CLAIMS = (
-    *(_plain("better than a random mask", m, m, RANDOM) for m in EARLY),
-    *(_plain("better than a random mask of ERK's densities", m, m, ERK) for m in EARLY),
-    *(_plain("worse than magnitude after training", m, AFTER, m) for m in EARLY),
-    *(_plain("worse than magnitude after half of it", m, HALF, m) for m in EARLY),
+    *(_plain("scores beat a random mask", m, m, RANDOM) for m in EARLY),
+    *(_plain("scores beat lots drawn by ERK", m, m, ERK) for m in EARLY),
+    *(_plain("magnitude after training beats scores", m, AFTER, m) for m in EARLY),
+    *(_plain("magnitude after half of it beats scores", m, HALF, m) for m in EARLY),
     *(
         Claim(words, m, (m, "none"), (m, check))
         for check, words in CHECKS.items()
@@ -52,7 +52,7 @@ CLAIMS = (
     *(_plain("a moving mask is better than a fixed one", m, m, ERK) for m in ("SET", "RigL")),
     _plain("gradients choose better than chance", "RigL over SET", "RigL", "SET"),
     _plain(
-        "loses less than 0.2 points to magnitude after training",
+        "RigL loses little to magnitude after training",
         *("RigL", AFTER, "RigL", "below", POINTS, None),
     ),
 )

@@ -112,7 +112,7 @@ def with_claims(readme: str) -> str:
     parts = {
         "findings": findings(recovery()),
         "claims": table_of_claims(claims()),
-        "claims of part II": table_of_claims(beyond.claims(), "papers say"),
+        "claims of part II": table_of_claims(beyond.claims(), "the claim"),
     }
     for part, text in parts.items():
         readme = _between(readme, part, text)
