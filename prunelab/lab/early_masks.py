@@ -125,7 +125,8 @@ def early_claims(study: pd.DataFrame) -> pd.DataFrame:
         rows["p"] = [p_value(row, claim.bound, is_ratio=False) for row in rows.itertuples()]
         parts.append(rows)
     table = pd.concat(parts, ignore_index=True)
-    setting = table["mask"] + ", " + table["kept"]
+    (network,) = study["network"].unique()
+    setting = f"{network}, " + table["mask"] + ", " + table["kept"]
     words = {"notebook": "16", "quantity": "points", "setting": setting, "effect": written(table)}
     return table.assign(**words)[COLUMNS]
 

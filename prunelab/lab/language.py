@@ -195,7 +195,7 @@ CLAIMS = (
           AGAIN, partial(from_dense, alpha=0.5), MATTERS),
 )
 # fmt: on
-"""Fixed before the studies were run, as `data/PROTOCOL.md` asks."""
+"""Fixed before the studies were recorded, as `data/PROTOCOL.md` asks."""
 
 
 def transformer_claims() -> pd.DataFrame:
