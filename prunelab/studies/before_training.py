@@ -30,8 +30,8 @@ from prunelab.studies import recovery
 from prunelab.studies.shared import accuracies, cost, retrain, widened
 from prunelab.training import evaluate
 
-DENSITIES = {"lenet300": (0.5, 0.2, 0.05, 0.02), "convnet": (0.05,)}
-"""The convolutional network has a study of its own, `before_training_convnet`."""
+DENSITIES = {"lenet300": (0.5, 0.2, 0.05, 0.02), "convnet": (0.05,), "resnet20": (0.05,)}
+"""The last two have studies of their own, `before_training_convnet` and `…_resnet20`."""
 EARLY = ("SNIP", "GraSP", "SynFlow")
 CHANCE = ("random, layerwise", "random, ERK")
 MOVING = ("SET", "RigL")
