@@ -12,6 +12,7 @@ from prunelab.lab import cache, runner
 from prunelab.masks import get_masks, prunable_layers
 from prunelab.models import pretrained
 from prunelab.studies import transformer as study
+from prunelab.studies import transformer_random_cuts as by_lot
 from prunelab.studies import transformer_recovery as recovery
 from prunelab.training import evaluate
 from prunelab.transformer import bits, char_gpt
@@ -31,9 +32,10 @@ def shrink(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(study, "RATES", (3e-3, 1e-2, 3e-2))
     patch.setattr(study, "FIRST", (3e-3, 3e-2))
     patch.setattr(recovery, "LEVELS", {level: ALL[level] for level in LEVELS[1:]})
-    patch.setattr(recovery, "RETRAINING", 4)
-    patch.setattr(recovery, "RATES", (3e-3, 1e-2, 3e-2))
-    patch.setattr(recovery, "FIRST", (3e-3, 1e-2))
+    for module in (recovery, by_lot):
+        patch.setattr(module, "RETRAINING", 4)
+        patch.setattr(module, "RATES", (3e-3, 1e-2, 3e-2))
+        patch.setattr(module, "FIRST", (3e-3, 1e-2))
     patch.setattr(study, "VALID", 10)
     patch.setattr(study, "TEST_EVERY", 700)
     patch.setattr(study, "SIZES", (1, 2))
@@ -64,6 +66,15 @@ def again(small, folder) -> pd.DataFrame:
     return table.fillna({"level": ""})
 
 
+@pytest.fixture(scope="module")
+def lots(small, folder) -> pd.DataFrame:
+    """The same networks, cut by lot: the table."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache, "CACHE", folder / "cache")
+        shrink(patch)
+        return runner.run("transformer_random_cuts", seeds=2, steps=40, results=folder)
+
+
 @pytest.fixture
 def patched(folder, monkeypatch):
     monkeypatch.setattr(cache, "CACHE", folder / "cache")
@@ -86,16 +97,17 @@ def test_a_small_run_has_every_arm_once(small):
     assert measured["test_bits"].between(1, 8).all()
 
 
-def test_choices_saw_another_network_and_no_test_text(small, again):
-    for table in (small, again):
+def test_choices_saw_another_network_and_no_test_text(small, again, lots):
+    for table in (small, again, lots):
         choice = table[table["role"] == "choice"]
         assert set(choice["seed"]) == {study.TUNING_SEED}
         assert choice["test_bits"].isna().all()
         assert set(table.loc[table["role"] != "choice", "seed"]) == {0, 1}
-    best = again[again["role"] == "choice"].sort_values("valid_bits").groupby(ARM)["rate"].first()
-    chosen = again[again["role"] == "comparison"].groupby(ARM)["rate"]
-    assert chosen.nunique().max() == 1
-    assert chosen.first().to_dict() == best.to_dict()
+    for table in (again, lots):
+        best = table[table["role"] == "choice"].sort_values("valid_bits").groupby(ARM)["rate"]
+        chosen = table[table["role"] == "comparison"].groupby(ARM)["rate"]
+        assert chosen.nunique().max() == 1
+        assert chosen.first().to_dict() == best.first().to_dict()
 
 
 def test_the_networks_were_trained_at_the_rate_that_was_chosen(small, folder, tiny_scale, patched):
@@ -131,6 +143,19 @@ def test_cut_networks_have_as_many_weights_as_their_shares_say(again):
     assert left["cut: heads and hidden units", "50%"] == whole / 2
     assert left["cut: all widths", "50%"] == whole / 4
     assert left["l1", "70%"] == pytest.approx(0.3 * whole, rel=0.02)
+
+
+def test_lots_cut_as_much_as_norms_and_not_the_same(again, lots):
+    by_norm = again[(again["criterion"] == "cut: heads and hidden units") & (again["alpha"] == 1)]
+    norms, drawn = (
+        table[table["role"] == "comparison"].set_index(["level", "seed"])
+        for table in (by_norm, lots)
+    )
+    assert len(norms) == len(drawn) == 4
+    drawn = drawn.loc[norms.index]
+    assert drawn["weights"].to_list() == norms["weights"].to_list()
+    assert (drawn["one_shot_test_bits"] != norms["one_shot_test_bits"]).all()
+    assert drawn["test_bits"].between(1, 8).all()
 
 
 @pytest.mark.parametrize("alpha", recovery.ALPHAS)
