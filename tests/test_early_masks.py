@@ -103,3 +103,14 @@ def test_a_rate_at_the_end_of_its_grid_is_named(study):
     changed = study.assign(valid_accuracy=study["valid_accuracy"].mask(lowest, 0.99))
     (edge,) = early_masks.rates_at_an_edge(changed).to_dict("records")
     assert (edge["method"], edge["density"], edge["edge"]) == ("SNIP", 0.05, "low")
+
+
+def test_claims_about_arms_that_were_left_out_are_left_out(study):
+    few = study[(study["method"] != "SET") & (study["check"] != "new weights")]
+    words = set(early_masks.early_claims(few)["claim"])
+    assert words == {claim.words for claim in early_masks.CLAIMS} - {
+        "new weights cost accuracy",
+        "gradients choose better than chance",
+    }
+    masks = early_masks.early_claims(few).query("claim.str.contains('moving')")["mask"]
+    assert set(masks) == {"RigL"}

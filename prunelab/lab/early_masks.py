@@ -110,14 +110,16 @@ def early_claims(study: pd.DataFrame) -> pd.DataFrame:
     """What papers say of masks found before training, at each density, and the verdicts.
 
     Args:
-        study: the table of `before_training`.
+        study: the table of `before_training`, or of one of those that share its columns. Claims
+            about arms that it has left out are left out.
 
     Returns:
         A row a claim, mask and density, with the columns of `lab.claims.claims` (points by which
         what is claimed to be better is ahead), and `mask`, `kept`, and the `effect` in words.
     """
     parts = []
-    for claim in CLAIMS:
+    there = set(zip(study["method"], study["check"], strict=True))
+    for claim in (claim for claim in CLAIMS if {claim.better, claim.worse} <= there):
         rows = lead(study, claim.better, claim.worse).assign(claim=claim.words, mask=claim.mask)
         rows["claimed"] = f"{claim.side} {claim.bound:g}"
         about = (claim.side, claim.bound, claim.matters)
