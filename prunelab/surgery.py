@@ -8,21 +8,19 @@ is done is in `prunelab.channels`.
 
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 import pandas as pd
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from prunelab.channels.choice import check_arguments, first_half, lowest_units, unit_scores
-from prunelab.channels.cut import cut
 from prunelab.channels.findings import CannotFollow
 from prunelab.channels.plan import CannotCut, Plan
 from prunelab.channels.reasons import left_alone, never_reached, table, units_of
+from prunelab.channels.stored import load_network, save_network
+from prunelab.channels.within import Within
 from prunelab.checks import check_seed
-from prunelab.checks.files import checked_path, fill, read_weights
-from prunelab.checks.tensors import check_batch_norm, check_finite, check_model, first_line
+from prunelab.checks.tensors import check_batch_norm, check_finite, check_model
 
 __all__ = [
     "CannotCut",
@@ -117,6 +115,7 @@ def prune_network(
     exclude: str | tuple[str, ...] = (),
     round_to: int | None = None,
     seed: int = 0,
+    within: str = "",
 ) -> nn.Module:
     r"""Remove the lowest-scoring channels of the whole network.
 
@@ -140,6 +139,10 @@ def prune_network(
         exclude: names of layers, or beginnings of names, whose output channels all stay.
         round_to: widths become the nearest multiple of this number, where they are cut at all.
         seed: draws the "random" scores.
+        within: the name of a module that alone is cut, such as "backbone", with the inputs that it
+            receives when the model runs on `example_inputs`; what it takes and returns keeps its
+            width. For a forward that looks at values, as a detector's does. Names in `exclude` and
+            `criterion` are those inside of it.
 
     Returns:
         A new network of ordinary modules; `model` is left as it is.
@@ -158,7 +161,8 @@ def prune_network(
     check_seed(seed)
     check_model(model, with_numbers=False)
     check_finite(model)
-    plan = Plan(model, example_inputs)
+    cut_within = Within(model, within, example_inputs)
+    plan = Plan(cut_within.part, cut_within.inputs)
     plan.exclude(exclude)
     scores = unit_scores(plan, criterion, seed)
     small = plan.cut_what_can_go(
@@ -178,10 +182,10 @@ def prune_network(
             stacklevel=2,
         )
     _warn_of_never_reached(plan, small)
-    return small
+    return cut_within.whole(small)
 
 
-def channel_groups(model: nn.Module, example_inputs) -> pd.DataFrame:
+def channel_groups(model: nn.Module, example_inputs, within: str = "") -> pd.DataFrame:
     """What must go together: a row for each group and each layer it touches.
 
     A *unit* is a set of channels that can only be removed together; a *group* is all units side
@@ -189,6 +193,7 @@ def channel_groups(model: nn.Module, example_inputs) -> pd.DataFrame:
 
     Args:
         model, example_inputs: as in `prune_channels`.
+        within: as in `prune_network`.
 
     Returns:
         A table with the columns `group` (0: these channels stay), `layer`, `role` ("writes",
@@ -198,18 +203,18 @@ def channel_groups(model: nn.Module, example_inputs) -> pd.DataFrame:
     Raises:
         CannotCut: the forward can't be followed.
     """
-    channels = channel_table(model, example_inputs)
+    channels = channel_table(model, example_inputs, within)
     by = ["group", "layer", "role", "stays"]
     counts = channels.groupby(by, sort=False)["unit"].agg(["size", "nunique"]).reset_index()
     counts = counts.rename(columns={"size": "channels", "nunique": "units"})
     return counts[["group", "layer", "role", "channels", "units", "stays"]]
 
 
-def channel_table(model: nn.Module, example_inputs) -> pd.DataFrame:
+def channel_table(model: nn.Module, example_inputs, within: str = "") -> pd.DataFrame:
     """Every channel of every layer with the unit and group it belongs to, for drawing.
 
     Args:
-        model, example_inputs: as in `prune_channels`.
+        model, example_inputs, within: as in `prune_network`.
 
     Returns:
         A table, one row a channel: `layer`, `role`, `channel`, `unit`, and `group` and `stays` as
@@ -219,45 +224,7 @@ def channel_table(model: nn.Module, example_inputs) -> pd.DataFrame:
         CannotCut: the forward can't be followed.
     """
     check_model(model, with_numbers=False)
-    plan = Plan(model, example_inputs)
+    part = Within(model, within, example_inputs)
+    plan = Plan(part.part, part.inputs)
     plan.cut_what_can_go(first_half)
     return table(plan)
-
-
-def save_network(small: nn.Module, path: Path | str) -> None:
-    """Store a cut network: its weights, and which channels of the original it has kept.
-
-    Args:
-        small: what `prune_channels` or `prune_network` returned, trained further or not.
-        path: the file to write.
-
-    Raises:
-        ValueError: a network that was not cut.
-    """
-    if not hasattr(small, "kept_channels"):
-        raise ValueError("small was not cut; save its state_dict() with torch.save")
-    torch.save({"kept": small.kept_channels, "weights": small.state_dict()}, checked_path(path))
-
-
-def load_network(original: nn.Module, path: Path | str) -> nn.Module:
-    """Rebuild a network that `save_network` has stored, without unpickling code.
-
-    Args:
-        original: a network built as the one that was cut; its weights do not matter.
-        path: the file.
-
-    Returns:
-        The small network, in the modes of `original`, which is left as it is.
-
-    Raises:
-        ValueError: the file is damaged, or belongs to another architecture.
-    """
-    check_model(original, "original", with_numbers=False)
-    stored = read_weights(path)
-    try:
-        small = cut(original, stored["kept"])
-    except Exception as error:
-        raise ValueError(f"{path} does not fit original: {first_line(error)}") from error
-    fill(small, stored.get("weights"), path, "original")
-    small.kept_channels = stored["kept"]
-    return small

@@ -27,4 +27,6 @@ Each file needs only those before it:
 | `plan` | units and groups, which of them stay, and the cut as a whole |
 | `reasons` | refusals, layers left alone, and the table, in words |
 | `choice` | scores, and which units of the groups go |
+| `within` | a part of a network, with the inputs that it really receives |
+| `stored` | files of networks that were cut |
 """
