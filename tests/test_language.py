@@ -61,6 +61,18 @@ def test_patterns_outliers_blocks_and_bytes():
     same(effects("8 bits cost nothing").loc["SparseGPT 2:4"], small - whole)
 
 
+def test_a_cut_by_lot_is_compared_with_that_by_norm_of_the_same_network():
+    lots, norms = read("transformer_random_cuts"), read("transformer_recovery")
+    norms = norms[(norms["criterion"] == "cut: heads and hidden units") & (norms["alpha"] == 1)]
+    lots, norms = (
+        rows[(rows["role"] == "comparison") & (rows["level"] == "50%")].set_index("seed")
+        for rows in (lots, norms)
+    )
+    found = effects("norms know which heads to cut")
+    same(found.loc["50%"], lots["test_bits"] - norms["test_bits"])
+    assert sorted(found.index) == ["25%", "50%"]
+
+
 def test_influence_is_ranked_within_each_network():
     rows = read("transformer")
     halves = rows[(rows["part"] == "blocks") & rows["layer"].str.endswith(("mlp", "attention"))]
@@ -78,7 +90,8 @@ def test_influence_is_ranked_within_each_network():
 def test_losses_are_against_the_same_network():
     rows = language.against_dense(read("transformer"))
     dense = rows[rows["criterion"] == "dense"]
-    assert dense.loc[dense["part"] == "dense", "lost"].tolist() == [0.0] * 5
+    assert dense.loc[dense["part"] == "dense", "lost"].eq(0).all()
+    assert rows["lost"].notna().sum() == rows["test_bits"].notna().sum()
     usual = language.as_published(read("transformer"))
     assert usual.groupby(["level", "criterion", "seed"]).size().eq(1).all()
 

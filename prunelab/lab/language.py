@@ -9,7 +9,9 @@ from scipy import stats
 from prunelab.data import DATA_DIR
 from prunelab.intervals import mean_interval, paired_difference
 from prunelab.lab.claims import Claim, measured
+from prunelab.lab.results import load_results
 from prunelab.studies.transformer import LEVELS, MATTERS, SCOPES
+from prunelab.studies.transformer_recovery import SHARES
 
 NAMES = {"l1": "magnitude", "wanda": "Wanda", "sparsegpt": "SparseGPT", "random": "random"}
 ARM = ["criterion", "level", "alpha"]
@@ -36,7 +38,7 @@ def in_order(table: pd.DataFrame) -> pd.DataFrame:
     """The rows by their levels, lightest first, if they have any."""
     if "level" not in table:
         return table
-    place = table["level"].map([*LEVELS].index)
+    place = table["level"].map([*dict.fromkeys((*SHARES, *LEVELS))].index)
     return table.assign(place=place).sort_values("place", kind="stable").drop(columns="place")
 
 
@@ -143,6 +145,17 @@ def cut_or_masked(again: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def by_lot(lots: pd.DataFrame) -> pd.DataFrame:
+    """Heads and hidden units cut, after the same training: bits if by lot minus if by norm.
+
+    Args:
+        lots: the table of `transformer_random_cuts`; the other is that of `transformer_recovery`.
+    """
+    rows = retrained(pd.concat([load_results(AGAIN), lots], ignore_index=True))
+    chosen = "cut: heads and hidden units"
+    return between(rows[rows["alpha"] == 1], "criterion", f"random {chosen}", chosen)
+
+
 def from_dense(again: pd.DataFrame, alpha: float) -> pd.DataFrame:
     """Bits after training on the next character minus those with the dense network's scores."""
     rows = retrained(again)
@@ -166,6 +179,7 @@ def published_perplexity() -> pd.DataFrame:
 
 # fmt: off
 ONE_SHOT, AGAIN = "transformer", "transformer_recovery"
+LOTS = "transformer_random_cuts"
 CLAIMS = (
     Claim("17", "Wanda beats magnitude", "bits, in rows and in layers", "above", 0.0,
           ONE_SHOT, partial(one_shot, a="magnitude", b="Wanda"), MATTERS),
@@ -189,6 +203,8 @@ CLAIMS = (
           AGAIN, partial(after_training, a="magnitude", b="SparseGPT"), MATTERS),
     Claim("17", "a cut costs more than masks", "bits, half of the weights left", "above", 0.0,
           AGAIN, cut_or_masked, MATTERS),
+    Claim("17", "norms know which heads to cut", "bits, by lot and by norm", "above", 0.0,
+          LOTS, by_lot, MATTERS),
     Claim("17", "the dense network teaches better", "bits, its scores alone", "above", 0.0,
           AGAIN, partial(from_dense, alpha=0.0), MATTERS),
     Claim("17", "the dense network teaches better", "bits, half and half", "above", 0.0,
