@@ -1,5 +1,7 @@
 """What notebook 16 says of the study `before_training`, on a table made by hand."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -114,3 +116,16 @@ def test_claims_about_arms_that_were_left_out_are_left_out(study):
     }
     masks = early_masks.early_claims(few).query("claim.str.contains('moving')")["mask"]
     assert set(masks) == {"RigL"}
+
+
+def test_networks_stand_side_by_side_and_what_was_left_out_is_empty(study):
+    half = study[study["density"] == 0.5]
+    few = half[half["method"] != "SET"].assign(network="resnet20")
+    both = pd.concat([early_masks.early_claims(half), early_masks.early_claims(few)])
+    grid = early_masks.verdict_grid(both, "network")
+    lines = grid.text.splitlines()
+    for mask in ("a moving mask is better than a fixed one +SET", "gradients .* RigL over SET"):
+        (row,) = [line for line in lines if re.match(mask, line)]
+        assert row.count("[") == 1
+    assert grid.text.count("[") == 2 * len(early_masks.CLAIMS) - 2
+    assert grid.page.count("<td") == 2 * len(early_masks.CLAIMS)

@@ -19,7 +19,7 @@ CHECKS = {
 
 
 COLUMNS = ["notebook", "claim", "setting", "quantity", "claimed", "mean", "low", "high", "p"]
-COLUMNS += ["verdict", "mask", "kept", "effect"]
+COLUMNS += ["verdict", "mask", "kept", "network", "effect"]
 
 
 class Claim(NamedTuple):
@@ -115,7 +115,8 @@ def early_claims(study: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row a claim, mask and density, with the columns of `lab.claims.claims` (points by which
-        what is claimed to be better is ahead), and `mask`, `kept`, and the `effect` in words.
+        what is claimed to be better is ahead), and `mask`, `kept`, `network`, and the `effect` in
+        words.
     """
     parts = []
     there = set(zip(study["method"], study["check"], strict=True))
@@ -129,31 +130,33 @@ def early_claims(study: pd.DataFrame) -> pd.DataFrame:
     table = pd.concat(parts, ignore_index=True)
     (network,) = study["network"].unique()
     setting = f"{network}, " + table["mask"] + ", " + table["kept"]
-    words = {"notebook": "16", "quantity": "points", "setting": setting, "effect": written(table)}
-    return table.assign(**words)[COLUMNS]
+    words = {"notebook": "16", "quantity": "points", "setting": setting, "network": network}
+    return table.assign(**words, effect=written(table))[COLUMNS]
 
 
-def verdict_grid(claims: pd.DataFrame) -> Painted:
-    """The verdicts with their mean effects: a row a claim and mask, a column a density.
+def verdict_grid(claims: pd.DataFrame, column: str = "kept") -> Painted:
+    """The verdicts beside their effects: a row a claim and mask.
 
     Args:
-        claims: what `early_claims` returns.
+        claims: what `early_claims` returns, of one study or of several.
+        column: "kept", a column a density with mean effects; or "network", with intervals.
     """
-    said = [f"{row.mean:+.2f} {row.verdict}" for row in claims.itertuples()]
-    order = list(claims["kept"].unique())
-    rows = ["claim", "mask"]
+    claims = claims.assign(short=claims["mean"].map("{:+.2f}".format))
+    effect = claims["short" if column == "kept" else "effect"].str.removesuffix(" points")
+    said, rows = effect + " " + claims["verdict"], ["claim", "mask"]
     words, verdicts = (
-        claims.assign(value=values).pivot_table("value", rows, "kept", aggfunc="first", sort=False)[
-            order
-        ]
+        claims.assign(value=values)
+        .pivot_table("value", rows, column, aggfunc="first", sort=False)
+        .reindex(columns=claims[column].unique())
         for values in (said, claims["verdict"])
     )
-    colors = verdicts.map(lambda each: f"background-color: {SAID[each]}")
-    style = words.style.apply(lambda _: colors, axis=None).set_uuid("early")
+    painted = {said: f"background-color: {color}" for said, color in SAID.items()}
+    colors = verdicts.map(lambda each: painted.get(each, ""))
+    style = words.fillna("").style.apply(lambda _: colors, axis=None).set_uuid(f"early-{column}")
     style.cell_ids = False  # half of a long table's bytes are names
     looks = {"td": "text-align: left", "th.row_heading": "text-align: left"}
     style.set_table_styles([{"selector": s, "props": p} for s, p in looks.items()])
-    return Painted(style.to_html(), words.to_string())
+    return Painted(style.to_html(), words.fillna("").to_string())
 
 
 def rates_at_an_edge(study: pd.DataFrame) -> pd.DataFrame:
