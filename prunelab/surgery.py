@@ -19,7 +19,7 @@ from prunelab.channels.choice import check_arguments, first_half, lowest_units, 
 from prunelab.channels.cut import cut
 from prunelab.channels.findings import CannotFollow
 from prunelab.channels.plan import CannotCut, Plan
-from prunelab.channels.reasons import left_alone, never_reached, table, units_of
+from prunelab.channels.reasons import left_alone, never_reached, nothing_cut, table, units_of
 from prunelab.checks import check_seed
 from prunelab.checks.files import checked_path, fill, read_weights
 from prunelab.checks.tensors import check_batch_norm, check_finite, check_model, first_line
@@ -164,12 +164,9 @@ def prune_network(
     small = plan.cut_what_can_go(
         lambda groups: lowest_units(groups, scores, ratio, scope, criterion, round_to)
     )
-    reasons = left_alone(plan)
     if small is None:
-        why = "; ".join([f"{layer} {reason}" for layer, reason in reasons.items()][:5])
-        raise CannotCut(f"nothing in this network can be cut. {why}")
-    if reasons:
-        names = list(reasons)
+        raise CannotCut(nothing_cut(plan))
+    if names := list(left_alone(plan)):
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         warnings.warn(
             f"left as they are: {', '.join(names[:5])}{more}; "

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from prunelab.channels.cut import named_tensor
 from prunelab.channels.plan import Group, Plan
 from prunelab.channels.reasons import layer_of
 from prunelab.checks import check_choice, check_count, is_number, said
@@ -38,8 +39,14 @@ def unit_scores(plan: Plan, criterion: Criterion, seed: int) -> Tensor:
         return torch.rand(len(scores), generator=torch.Generator().manual_seed(int(seed)))
     if criterion == "bn_scale":
         return _bn_scales(plan, scores)
-    for name, dim in plan.found.writes:
-        weight = plan.model.get_parameter(name).detach().movedim(dim, 0).cpu()
+    parameters = dict(plan.model.named_parameters(remove_duplicate=False))
+    seen = torch.zeros(len(scores), dtype=torch.bool)
+    for name, dim in sorted(plan.found.writes, key=lambda written: written[0] not in parameters):
+        units = plan.units(name, dim)
+        if name not in parameters and seen[units].any():
+            continue  # a fixed filter, as of a blur, beside weights that were learned
+        seen[units] = True
+        weight = named_tensor(plan.model, name).detach().movedim(dim, 0).cpu()
         if isinstance(criterion, dict):
             norms = _added_up(criterion, name, weight, dim)
         elif callable(criterion):
@@ -52,7 +59,7 @@ def unit_scores(plan: Plan, criterion: Criterion, seed: int) -> Tensor:
                 f"criterion returned {said(norms)} for the weights of {layer_of(name)!r}, "
                 f"{tuple(weight.shape)}; needed is a finite score for each of {len(weight)}"
             )
-        scores.index_add_(0, plan.units(name, dim), norms)
+        scores.index_add_(0, units, norms)
     return scores
 
 

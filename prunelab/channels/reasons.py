@@ -140,6 +140,17 @@ def left_alone(plan: Plan) -> dict[str, str]:
     return reasons
 
 
+def nothing_cut(plan: Plan) -> str:
+    """Why nothing in the network can be cut."""
+    reasons = left_alone(plan)
+    if not reasons:
+        firsts = {layer_of(w): plan.units(w, d)[:1].tolist() for w, d in plan.found.writes}
+        reasons = {layer: plan.stays.get(*units, "stays") for layer, units in firsts.items()}
+    listed = [f"{layer or 'the model'}: {why}" for layer, why in reasons.items()][:5]
+    none = "its forward calls no convolution, linear or embedding layer"
+    return f"nothing in this network can be cut. {'; '.join(listed) or none}"
+
+
 def never_reached(plan: Plan, small: nn.Module) -> list[str]:
     """Layers that the example never reached, and that may read or write what has been cut."""
     parameters = dict(plan.model.named_parameters())
