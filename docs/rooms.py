@@ -14,7 +14,8 @@ from docs.markdown import ROOT, TAGGED, page
 
 SECTION = re.compile(r"^(Args|Attributes|Returns|Raises|Warns|Example|Source): *", re.MULTILINE)
 HEADINGS = {"Args": "Parameters", "Warns": "Warns of"}
-DOORS, FILES = ("", "shipping"), ("engines/moving_masks.py",)
+DOORS = ("", "shipping")
+FILES = ("channels/sensitivity.py", "engines/fisher.py", "engines/moving_masks.py")
 ENTRY = re.compile(r"^([\w.*]+(?:, [\w.*]+)*): ")
 
 

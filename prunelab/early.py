@@ -23,7 +23,8 @@ def snip_scores(model: nn.Module, split: Split) -> Scores:
         split: the images and labels that are looked at, such as `data.train[:1000]`.
 
     Returns:
-        Scores for the `criterion` of `apply_global_pruning`.
+        Scores for the `criterion` of `apply_global_pruning`; or of `prune_network`, which adds them
+        up by channel: a Taylor criterion of absolute values.
 
     Source: Lee, Ajanthan & Torr (2019), arXiv:1810.02340.
     """

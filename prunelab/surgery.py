@@ -13,10 +13,18 @@ import pandas as pd
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from prunelab.channels.choice import check_arguments, first_half, lowest_units, unit_scores
+from prunelab.channels.amounts import Amount, check_amount, chooser
+from prunelab.channels.choice import check_criterion, first_half, is_norm, unit_scores
 from prunelab.channels.findings import CannotFollow
 from prunelab.channels.plan import CannotCut, Plan
-from prunelab.channels.reasons import left_alone, never_reached, table, units_of
+from prunelab.channels.reasons import (
+    nothing_cut,
+    said_left_alone,
+    said_never_reached,
+    table,
+    units_of,
+)
+from prunelab.channels.sensitivity import channel_sensitivity
 from prunelab.channels.stored import load_network, save_network
 from prunelab.channels.within import Within
 from prunelab.checks import check_seed
@@ -26,6 +34,7 @@ __all__ = [
     "CannotCut",
     "LeftAlone",
     "channel_groups",
+    "channel_sensitivity",
     "channel_table",
     "load_network",
     "masked_filter_output",
@@ -92,29 +101,22 @@ def prune_channels(model: nn.Module, layer_name: str, channel_indices, example_i
         small = plan.cut(units)
     except CannotFollow as conflict:
         raise CannotCut(f"channels of {layer_name!r} can't go: {conflict}") from conflict
-    _warn_of_never_reached(plan, small)
+    if words := said_never_reached(plan, small):
+        warnings.warn(words, LeftAlone, stacklevel=2)
     return small
-
-
-def _warn_of_never_reached(plan: Plan, small: nn.Module) -> None:
-    if names := list(dict.fromkeys(never_reached(plan, small))):
-        warnings.warn(
-            f"never reached with these example_inputs, and left whole: {', '.join(names)}; where "
-            "they read channels that were cut they no longer fit",
-            LeftAlone,
-            stacklevel=3,
-        )
 
 
 def prune_network(
     model: nn.Module,
-    ratio: float = 0.5,
+    ratio: float | dict[str, float] | None = None,
     example_inputs=None,
     criterion: str | Callable[[Tensor], Tensor] | dict[str, Tensor] = "l1",
     scope: str = "uniform",
     exclude: str | tuple[str, ...] = (),
     round_to: int | None = None,
     seed: int = 0,
+    target: dict[str, float] | None = None,
+    max_ratio: float | None = None,
     within: str = "",
 ) -> nn.Module:
     r"""Remove the lowest-scoring channels of the whole network.
@@ -132,17 +134,23 @@ def prune_network(
 
     Args:
         model, example_inputs: as in `prune_channels`.
-        ratio: fraction of the units to remove, 0 ≤ ratio < 1.
+        ratio: fraction of the units to remove, 0 ≤ ratio < 1, 0.5 if left out; or a dictionary
+            from names of layers, or beginnings of names, to the fraction of their groups, where ""
+            stands for all others, which else stay whole.
         criterion: "l1", "l2", "random", "bn_scale"; a function from a layer's weights
-            `[channels, ...]` to a score a channel; or scores of all weights, as of `snip_scores`.
+            `[channels, ...]` to a score a channel; or scores of all weights, as of `snip_scores` or
+            `fisher_scores`.
         scope: "uniform" or "global".
         exclude: names of layers, or beginnings of names, whose output channels all stay.
         round_to: widths become the nearest multiple of this number, where they are cut at all.
         seed: draws the "random" scores.
+        target: instead of a ratio, the share to keep: `{"parameters": 0.4}`, or `{"macs": 0.4}` as
+            of `count_macs`. The smallest ratio that leaves at most so much is taken.
+        max_ratio: with scope "global", no group loses a larger fraction.
         within: the name of a module that alone is cut, such as "backbone", with the inputs that it
             receives when the model runs on `example_inputs`; what it takes and returns keeps its
-            width. For a forward that looks at values, as a detector's does. Names in `exclude` and
-            `criterion` are those inside of it.
+            width. For a forward that looks at values, as a detector's does. Names of layers are
+            those inside of it, and a target is its share.
 
     Returns:
         A new network of ordinary modules; `model` is left as it is.
@@ -157,7 +165,9 @@ def prune_network(
 
     Source: Li et al. (2017), arXiv:1608.08710; for "bn_scale" Liu et al. (2017), arXiv:1708.06519.
     """
-    check_arguments(ratio, criterion, scope, round_to)
+    amount = Amount(ratio, target, scope, max_ratio, round_to)
+    check_amount(amount)
+    check_criterion(criterion)
     check_seed(seed)
     check_model(model, with_numbers=False)
     check_finite(model)
@@ -165,23 +175,11 @@ def prune_network(
     plan = Plan(cut_within.part, cut_within.inputs)
     plan.exclude(exclude)
     scores = unit_scores(plan, criterion, seed)
-    small = plan.cut_what_can_go(
-        lambda groups: lowest_units(groups, scores, ratio, scope, criterion, round_to)
-    )
-    reasons = left_alone(plan)
+    small = plan.cut_what_can_go(chooser(plan, scores, is_norm(criterion), amount))
     if small is None:
-        why = "; ".join([f"{layer} {reason}" for layer, reason in reasons.items()][:5])
-        raise CannotCut(f"nothing in this network can be cut. {why}")
-    if reasons:
-        names = list(reasons)
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        warnings.warn(
-            f"left as they are: {', '.join(names[:5])}{more}; "
-            "channel_groups(model, example_inputs) says why",
-            LeftAlone,
-            stacklevel=2,
-        )
-    _warn_of_never_reached(plan, small)
+        raise CannotCut(nothing_cut(plan))
+    for words in filter(None, (said_left_alone(plan), said_never_reached(plan, small))):
+        warnings.warn(words, LeftAlone, stacklevel=2)
     return cut_within.whole(small)
 
 

@@ -462,7 +462,7 @@ def test_the_warning_names_five_layers_and_counts_the_rest():
 
 def test_refusal_names_layers_and_reasons():
     model = chain(lambda m, x: m.out(m.a(x).softmax(1)))
-    with pytest.raises(CannotCut, match=r"can be cut\. a enters `softmax`, which may mix"):
+    with pytest.raises(CannotCut, match=r"can be cut\. a: enters `softmax`, which may mix"):
         prune_network(model, 0.5, image().float())
 
 

@@ -27,6 +27,8 @@ Each file needs only those before it:
 | `plan` | units and groups, which of them stay, and the cut as a whole |
 | `reasons` | refusals, layers left alone, and the table, in words |
 | `choice` | scores, and which units of the groups go |
+| `amounts` | how much goes: ratios by layers, caps, and targets |
+| `sensitivity` | accuracy after each group alone is cut |
 | `within` | a part of a network, with the inputs that it really receives |
 | `stored` | files of networks that were cut |
 """

@@ -6,9 +6,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from prunelab.channels.cut import named_tensor
 from prunelab.channels.plan import Group, Plan
 from prunelab.channels.reasons import layer_of
-from prunelab.checks import check_choice, check_count, is_number, said
+from prunelab.checks import said
 from prunelab.checks.tensors import calling, check_numbers
 from prunelab.filters import filter_norms
 from prunelab.pruning import lowest
@@ -18,17 +19,17 @@ NORMS = ("l1", "l2")
 CRITERIA = (*NORMS, "random", "bn_scale")
 
 
-def check_arguments(ratio: float, criterion: Criterion, scope: str, round_to: int | None) -> None:
-    """Raise a ValueError for an argument of `prune_network` that is out of range."""
-    if not is_number(ratio) or not 0 <= ratio < 1:
-        raise ValueError(f"ratio={said(ratio)} must be from 0 up to, but not including, 1")
+def check_criterion(criterion: Criterion) -> None:
+    """Raise a ValueError for what gives no scores."""
     named = isinstance(criterion, str) and criterion in CRITERIA
     if not (named or callable(criterion) or isinstance(criterion, dict)):
         wanted = f"one of {CRITERIA}, a function, or scores by the names of layers"
         raise ValueError(f"criterion={said(criterion)} must be {wanted}")
-    check_choice("scope", scope, ("uniform", "global"))
-    if round_to is not None:
-        check_count("round_to", round_to)
+
+
+def is_norm(criterion: Criterion) -> bool:
+    """Whether scores grow with the weights of a layer, so that layers differ in scale."""
+    return isinstance(criterion, str) and criterion in NORMS
 
 
 def unit_scores(plan: Plan, criterion: Criterion, seed: int) -> Tensor:
@@ -38,8 +39,14 @@ def unit_scores(plan: Plan, criterion: Criterion, seed: int) -> Tensor:
         return torch.rand(len(scores), generator=torch.Generator().manual_seed(int(seed)))
     if criterion == "bn_scale":
         return _bn_scales(plan, scores)
-    for name, dim in plan.found.writes:
-        weight = plan.model.get_parameter(name).detach().movedim(dim, 0).cpu()
+    parameters = dict(plan.model.named_parameters(remove_duplicate=False))
+    seen = torch.zeros(len(scores), dtype=torch.bool)
+    for name, dim in sorted(plan.found.writes, key=lambda written: written[0] not in parameters):
+        units = plan.units(name, dim)
+        if name not in parameters and seen[units].any():
+            continue  # a fixed filter, as of a blur, beside weights that were learned
+        seen[units] = True
+        weight = named_tensor(plan.model, name).detach().movedim(dim, 0).cpu()
         if isinstance(criterion, dict):
             norms = _added_up(criterion, name, weight, dim)
         elif callable(criterion):
@@ -52,7 +59,7 @@ def unit_scores(plan: Plan, criterion: Criterion, seed: int) -> Tensor:
                 f"criterion returned {said(norms)} for the weights of {layer_of(name)!r}, "
                 f"{tuple(weight.shape)}; needed is a finite score for each of {len(weight)}"
             )
-        scores.index_add_(0, plan.units(name, dim), norms)
+        scores.index_add_(0, units, norms)
     return scores
 
 
@@ -89,25 +96,40 @@ def _bn_scales(plan: Plan, scores: Tensor) -> Tensor:
 def lowest_units(
     groups: list[Group],
     scores: Tensor,
-    ratio: float,
-    scope: str,
-    criterion: Criterion,
-    round_to: int | None,
+    ratios: list[float],
+    is_global: bool = False,
+    is_relative: bool = False,
+    round_to: int = 1,
+    most: float = 1.0,
 ) -> list[Tensor]:
-    """The lowest-scoring units of each group; at least one stays."""
+    """The lowest-scoring units of each group; at least one stays.
+
+    Args:
+        scores: of every unit of the network.
+        ratios: the fraction of each group; in a global choice, one for all.
+        is_global: whether groups share one ranking.
+        is_relative: whether they are ranked by scores relative to the mean of their group.
+        most: no group loses a larger fraction.
+    """
     of_group = [scores[group.units] for group in groups]
-    wanted = [round(len(s) * ratio) for s in of_group]
-    if scope == "global":
-        relative = isinstance(criterion, str) and criterion in NORMS
-        comparable = [s / s.mean().clamp(min=1e-30) if relative else s for s in of_group]
-        every = torch.cat(comparable)
-        is_low = lowest(every, round(len(every) * ratio)).split([len(s) for s in of_group])
-        wanted = [int(low.sum()) for low in is_low]
-    counts = in_pace(groups, wanted, round_to or 1)
+    wanted = [round(len(s) * ratio) for s, ratio in zip(of_group, ratios, strict=True)]
+    if is_global:
+        comparable = [s / s.mean().clamp(min=1e-30) if is_relative else s for s in of_group]
+        limits = [len(s) if most == 1 else limit(len(s), most) for s in of_group]
+        is_candidate = torch.cat(list(map(lowest, comparable, limits)))
+        every = torch.cat(comparable).where(is_candidate, torch.inf)
+        count = min(round(len(every) * ratios[0]), sum(limits))
+        wanted = [int(low.sum()) for low in lowest(every, count).split([*map(len, of_group)])]
+    counts = in_pace(groups, wanted, round_to, most)
     return [
         group.units[lowest(s, count)]
         for group, s, count in zip(groups, of_group, counts, strict=True)
     ]
+
+
+def limit(total: int, most: float) -> int:
+    """How many units of so many may go: not all, and no larger fraction than `most`."""
+    return min(total - 1, math.floor(total * most + 1e-9))
 
 
 def first_half(groups: list[Group]) -> list[Tensor]:
@@ -116,7 +138,9 @@ def first_half(groups: list[Group]) -> list[Tensor]:
     return [group.units[:count] for group, count in zip(groups, counts, strict=True)]
 
 
-def in_pace(groups: list[Group], wanted: list[int], round_to: int = 1) -> list[int]:
+def in_pace(
+    groups: list[Group], wanted: list[int], round_to: int = 1, most: float = 1.0
+) -> list[int]:
     """How many units of each group to remove: at least one stays, and paces are kept."""
     counts = list(wanted)
     for pace in {group.pace for group in groups}:
@@ -129,16 +153,23 @@ def in_pace(groups: list[Group], wanted: list[int], round_to: int = 1) -> list[i
             for i, size in zip(members, sizes, strict=True)
             for n in groups[i].channels_per_unit
         }
-        count = rounded(min(count, shares - 1), shares, channels, round_to)
+        count = rounded(count, shares, channels, round_to, limit(shares, most))
         for i, size in zip(members, sizes, strict=True):
             counts[i] = count * (size // shares)
     return counts
 
 
-def rounded(count: int, total: int, channels_per_unit: set[int], round_to: int) -> int:
-    """How many units to remove, so that a nearest multiple of channels is left."""
+def rounded(
+    count: int, total: int, channels_per_unit: set[int], round_to: int, largest: int
+) -> int:
+    """How many units to remove, so that a nearest multiple of channels is left.
+
+    Args:
+        largest: more do not go.
+    """
+    count = min(count, largest)
     step = math.lcm(*(round_to // math.gcd(round_to, n) for n in channels_per_unit))
     if count == 0 or step == 1:
         return count
-    left = max(1, math.floor((total - count) / step + 0.5)) * step
-    return max(0, total - left)
+    left = max(math.floor((total - count) / step + 0.5), math.ceil((total - largest) / step))
+    return max(0, total - left * step)

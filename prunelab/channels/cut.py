@@ -7,6 +7,8 @@ import copy
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from prunelab.channels.tags import kept_along
 
@@ -44,7 +46,7 @@ def cut(model: nn.Module, kept: Kept) -> nn.Module:
         new = new if kept.get(name) else new.clone()
         is_parameter = isinstance(tensor, nn.Parameter)
         small_tensors[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if is_parameter else new
-    small = copy.deepcopy(model, small_tensors)
+    small = copy.deepcopy(model, small_tensors | computed_weights(model))
     for module in small.modules():
         match_attributes(module)
     tensors = {name for name, _ in [*model.named_parameters(), *model.named_buffers()]}
@@ -54,6 +56,18 @@ def cut(model: nn.Module, kept: Kept) -> nn.Module:
         whole = torch.arange(getattr(model.get_submodule(owner), attribute))
         setattr(module, attribute, len(whole[kept[name][0].cpu()]))
     return small
+
+
+def computed_weights(model: nn.Module) -> dict[int, Tensor]:
+    """Copies of the weights that the hooks of the older weight_norm and spectral_norm make of other
+    parameters before every forward, by `id`; torch itself copies none that has a gradient."""
+    return {
+        id(weight): weight.detach().clone()
+        for module in model.modules()
+        for hook in module._forward_pre_hooks.values()
+        if isinstance(hook, WeightNorm | SpectralNorm)
+        if torch.is_tensor(weight := vars(module).get(hook.name))
+    }
 
 
 def match_attributes(module: nn.Module) -> None:
@@ -85,6 +99,12 @@ def match_attributes(module: nn.Module) -> None:
         module.num_channels = len(weight)
     elif isinstance(module, nn.PReLU):
         module.num_parameters = len(weight)
+
+
+def named_tensor(model: nn.Module, name: str) -> Tensor:
+    """The parameter or buffer of this name."""
+    owner, _, leaf = name.rpartition(".")
+    return getattr(model.get_submodule(owner), leaf)
 
 
 def after(before: Kept, kept: Kept) -> Kept:

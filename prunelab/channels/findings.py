@@ -24,11 +24,20 @@ from prunelab.channels.tags import (
 
 
 class CannotFollow(ValueError):
-    """A cut network does something else with these tags than the whole one, or fails."""
+    """A cut network does something else with these tags than the whole one, or fails.
 
-    def __init__(self, tags: Tensor, why: str):
+    Attributes:
+        tags: those that met last.
+        suspects: all that may be to blame, the nearest first.
+    """
+
+    def __init__(self, tags: Tensor, why: str, suspects: Tensor | None = None):
         super().__init__(why)
-        self.tags = tags
+        self.tags, self.suspects = tags, tags if suspects is None else suspects
+
+
+class Computed(TypeError):
+    """A weight that is no parameter, but made of others in the forward."""
 
 
 class Move(NamedTuple):
@@ -78,7 +87,7 @@ class Findings:
         given_up: parameters without tags, with the reason.
         reached: names of the parameters that the forward has used.
         steps: the operations in order.
-        met: the tags that each operation of the pass has met so far.
+        met: the tags that each operation of the pass has met and made so far.
         count: tags in use, the reserved ones included.
         running: the modules whose forward runs, each with its name and the tags it got.
         said: numbers of modules, `name.attribute`, that equal the width of these channels.
@@ -201,7 +210,7 @@ class Findings:
             role: `writes` or `reads`, where the parameter is written down with this dimension.
         """
         if not self.is_parameter(tensor):
-            raise TypeError("not a parameter")
+            raise Computed("not a parameter")
         shape = tensor.shape if dim is None else tensor.shape[dim : dim + 1]
         return self.named_axis(self.names[id(tensor)], dim, shape, role)
 
@@ -233,6 +242,11 @@ class Findings:
             return repr(value) if isinstance(value, NUMBERS) else type(value).__name__
 
         return [describe(leaf) for leaf in tree_leaves(arguments)]
+
+    def where(self) -> str:
+        """The forward that runs, of the whole network or of one of its modules."""
+        name = self.running[-1][0] if self.running else ""
+        return f"the forward of {name!r}" if name else "the forward"
 
     def is_parameter(self, tensor) -> bool:
         """Whether it is a parameter or a buffer of the network that holds fractions."""

@@ -7,6 +7,7 @@ values are refused, and everything else goes to `rules`.
 import copy
 import itertools
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
@@ -16,10 +17,22 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from prunelab.channels import attention, layers, moves  # noqa: F401  they register their rules
-from prunelab.channels.findings import CannotFollow, Findings, Step
+from prunelab.channels.cut import computed_weights
+from prunelab.channels.findings import CannotFollow, Computed, Findings, Step
 from prunelab.channels.numbers import widths_said
-from prunelab.channels.rules import RULES, no_rule, operation_name, unfollowed
-from prunelab.channels.tags import INPUT, Tags, along, as_tags, filled, hollow, same_tags, tags_in
+from prunelab.channels.rules import COMPARISONS, RULES, no_rule, operation_name, unfollowed
+from prunelab.channels.tags import (
+    INPUT,
+    Tags,
+    along,
+    as_tags,
+    dry_run,
+    filled,
+    hollow,
+    kind,
+    same_tags,
+    tags_in,
+)
 
 
 def _names(text: str) -> frozenset[str]:
@@ -32,6 +45,7 @@ QUESTIONS = _names(
 )
 STRIDES = _names("stride is_contiguous")
 IN_PLACE = _names("__iadd__ __isub__ __imul__ __itruediv__")
+CASTS = _names("to type type_as cpu cuda")
 VALUES = _names("__bool__ __int__ __float__ __index__ __array__ item tolist numpy nonzero unique")
 
 
@@ -117,8 +131,8 @@ class FollowTags(TorchFunctionMode):
             return func(*args, **kwargs)
         if name == "__get__":
             return _attribute(found, func, args[0])
-        if name == "is_floating_point":
-            return True
+        if name == "is_floating_point" and tags:
+            return not kind(tags[0])
         if name in STRIDES:  # as of an activation in order: tags take no memory and have no strides
             return func(*tree_map(hollow("meta"), args), **kwargs)
         if name in VALUES:
@@ -134,8 +148,19 @@ class FollowTags(TorchFunctionMode):
             _fix_what_is_averaged(found, t)
         found.met.append(tags)
         found.step(Step(name, found.described(unfollowed(name, args, kwargs)), tags))
-        result = _by_rule(found, name, func, args, kwargs)
+        try:
+            result = _by_rule(found, name, func, args, kwargs)
+        except NotImplementedError as error:
+            if "nonzero" not in str(error):
+                raise
+            raise ValueError(f"its sizes depend on the values of a tensor ({name})") from error
+        made = [t for t in tree_leaves(result) if isinstance(t, Tags)]
+        if name not in RULES or name in CASTS or any(map(kind, tags)):
+            _say_kinds(made, name, func, args, kwargs)
+        elif name in COMPARISONS.split() or name.endswith("_with_indices"):
+            made[-1].kind = torch.long if name.endswith("indices") else torch.bool
         found.mark(result)
+        found.met.append(made)
         return result
 
 
@@ -151,11 +176,35 @@ def _by_rule(found: Findings, name: str, func: Callable, args: tuple, kwargs: di
         result = RULES[name](found, func, *args, **kwargs)
     except CannotFollow:
         raise
+    except Computed:
+        why = f"enters `{name}` with a weight that {found.where()} computes; make it a parameter"
+        return no_rule(found, func, args, kwargs, why)
     except Exception as error:
         return no_rule(found, func, args, kwargs, f"enters `{name}`, which fails: {error}")
     if isinstance(target, Tags) and not same_tags(result, target):
         return no_rule(found, func, args, kwargs, f"is written over by `{name}`")
     return result
+
+
+def _say_kinds(made: list[Tags], name: str, func: Callable, args: tuple, kwargs: dict) -> None:
+    """Note of indices and masks that they hold no fractions, which what follows may insist on."""
+    dtypes: list[torch.dtype] = []
+
+    def dtype_of(value) -> torch.dtype:
+        if isinstance(value, Tags):
+            return kind(value) or torch.float32
+        return value if isinstance(value, torch.dtype) else value.dtype
+
+    if name in CASTS:
+        asked = [v for v in tree_leaves((args[1:], kwargs)) if isinstance(v, torch.dtype | Tensor)]
+        dtypes = [dtype_of(value) for value in [*asked, args[0]][:1]]
+    else:
+        with suppress(Exception):  # the rule has done without, and so may what follows
+            outputs = tree_leaves(dry_run(func, args, kwargs))
+            dtypes = [dtype_of(t) for t in outputs if torch.is_tensor(t)]
+    for tags, dtype in zip(made, dtypes, strict=False):
+        if not dtype.is_floating_point:
+            tags.kind = dtype
 
 
 def _no_array(value):
@@ -165,7 +214,7 @@ def _no_array(value):
 def _attribute(found: Findings, get: Callable, tensor: Tensor):
     """An attribute of a tensor, such as `x.shape`, `x.T` or `x.dtype`."""
     if get.__self__ is Tensor.dtype:
-        return found.dtype if isinstance(tensor, Tags) else get(tensor)
+        return kind(tensor) or found.dtype if isinstance(tensor, Tags) else get(tensor)
     value = get(tensor)
     if not torch.is_tensor(value) or get.__self__ is Tensor.grad:
         return value
@@ -174,6 +223,8 @@ def _attribute(found: Findings, get: Callable, tensor: Tensor):
     found.met.append(met)
     name = getattr(get.__self__, "__name__", "attribute")
     found.step(Step(name, found.described([tensor]), met))
+    if isinstance(tensor, Tags) and kind(tensor):
+        tags.kind = kind(tensor)
     found.mark(tags)
     return tags
 
@@ -186,7 +237,7 @@ def twin(model: nn.Module) -> nn.Module:
     shared."""
     on_cpu = {id(p): _on_cpu(p) for p in model.parameters()}
     on_cpu |= {id(b): _empty(b) for b in model.buffers() if b.is_meta}
-    return copy.deepcopy(model, on_cpu).cpu()
+    return copy.deepcopy(model, on_cpu | computed_weights(model)).cpu()
 
 
 def as_arguments(example_inputs) -> tuple[tuple, dict]:

@@ -20,6 +20,7 @@ from prunelab.channels.rehearsal import rehearse
 from prunelab.channels.tags import MOST_TAGS
 from prunelab.checks import said
 from prunelab.checks.tensors import first_line
+from prunelab.masks import masked_parameters
 
 
 class CannotCut(ValueError):
@@ -49,7 +50,13 @@ class Plan:
 
     def __init__(self, model: nn.Module, example_inputs):
         for name, module in model.named_modules():
-            if any(buffer.endswith("_mask") for buffer, _ in module.named_buffers(recurse=False)):
+            if isinstance(module, torch.jit.ScriptModule):
+                part = f"module {name!r}" if name else "forward"
+                raise CannotCut(
+                    f"model's {part} was compiled by torch.jit and can't be followed; give the "
+                    "network as it was before torch.jit.script or torch.jit.trace"
+                )
+            if masked_parameters(module):
                 raise ValueError(
                     f"model's layer {name!r} is masked; call make_pruning_permanent first"
                 )
@@ -173,12 +180,33 @@ class Plan:
                 return self.cut(torch.cat(chosen))
             except CannotFollow as conflict:
                 blamed = self.unit[conflict.tags]
-                guilty = [group for group in groups if torch.isin(group.units, blamed).any()]
-                if self._put_in_pace(torch.cat([group.units for group in guilty or groups])):
+                near = [group for group in groups if torch.isin(group.units, blamed).any()]
+                if self._put_in_pace(torch.cat([group.units for group in near or groups])):
                     continue
-                for group in guilty or groups:
-                    self.keep(group.units, str(conflict))
+                guilty, why = self._guilty(groups, chosen, conflict)
+                for group in guilty or near or groups:
+                    self.keep(group.units, why)
         return None
+
+    def _guilty(
+        self, groups: list[Group], chosen: list[Tensor], conflict: CannotFollow
+    ) -> tuple[list[Group], str]:
+        """Of the groups that may be to blame the nearest that fails when it is cut alone, and why;
+        those of one pace together."""
+        places: dict[int, int] = {}
+        for i, unit in enumerate(self.unit[conflict.suspects].tolist()):
+            places.setdefault(unit, i)
+        paces: dict[int, int] = {}
+        for group in groups:
+            near = min(places.get(unit, len(places)) for unit in group.units.tolist())
+            paces[group.pace] = min(near, paces.get(group.pace, near))
+        for pace in sorted(paces, key=paces.__getitem__) if len(paces) > 1 else ():
+            alone = [c for group, c in zip(groups, chosen, strict=True) if group.pace == pace]
+            try:
+                self.cut(torch.cat(alone))
+            except CannotFollow as reason:
+                return [group for group in groups if group.pace == pace], str(reason)
+        return [], str(conflict)
 
     def _put_in_pace(self, units: Tensor) -> bool:
         """Let heads lose the same fraction as the channels that go in, where these units are met.

@@ -140,17 +140,43 @@ def left_alone(plan: Plan) -> dict[str, str]:
     return reasons
 
 
-def never_reached(plan: Plan, small: nn.Module) -> list[str]:
-    """Layers that the example never reached, and that may read or write what has been cut."""
+def nothing_cut(plan: Plan) -> str:
+    """Why nothing in the network can be cut."""
+    reasons = left_alone(plan)
+    if not reasons:
+        firsts = {layer_of(w): plan.units(w, d)[:1].tolist() for w, d in plan.found.writes}
+        reasons = {layer: plan.stays.get(*units, "stays") for layer, units in firsts.items()}
+    listed = [f"{layer or 'the model'}: {why}" for layer, why in reasons.items()][:5]
+    none = "its forward calls no convolution, linear or embedding layer"
+    return f"nothing in this network can be cut. {'; '.join(listed) or none}"
+
+
+def said_left_alone(plan: Plan) -> str:
+    """A warning that names layers left alone, or nothing."""
+    names = list(left_alone(plan))
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    listed = f"left as they are: {', '.join(names[:5])}{more}"
+    return f"{listed}; channel_groups(model, example_inputs) says why" if names else ""
+
+
+def said_never_reached(plan: Plan, small: nn.Module) -> str:
+    """A warning that names layers which the example never reached, and which may read or write what
+    has been cut; or nothing."""
     parameters = dict(plan.model.named_parameters())
     cuts = [(name, d) for name, dims in small.kept_channels.items() for d in dims]
     widths = {parameters[name].size(d) for name, d in cuts if name in parameters}
-    return [
+    names = [
         layer_of(name)
         for name, p in parameters.items()
         if name not in plan.found.reached
         and any(size % width == 0 for size in p.shape for width in widths if width > 1)
     ]
+    listed = f"with these example_inputs, and left whole: {', '.join(dict.fromkeys(names))}"
+    return (
+        f"never reached {listed}; where they read channels that were cut they no longer fit"
+        if names
+        else ""
+    )
 
 
 def table(plan: Plan) -> pd.DataFrame:

@@ -15,12 +15,16 @@ from prunelab.channels.cut import Kept
 from prunelab.channels.findings import CannotFollow, Findings, Step
 from prunelab.channels.following import follow, twin
 from prunelab.channels.tags import distinct, has_copies, plain, same_tags, surviving
+from prunelab.checks.tensors import first_line
 
 VIEWS = ("view", "view_as", "reshape", "reshape_as", "flatten", "unflatten", "squeeze")
 VIEWS += ("unsqueeze", "expand", "expand_as")
 """Movement that keeps elements in order, so that shape and tags say all."""
 WHOLE = ("permute", "transpose", "swapaxes", "swapdims", "moveaxis", "movedim", "t", "unbind")
 """Movement of whole dimensions, which is the same for every width."""
+NOBODY = torch.empty(0, dtype=torch.long)
+ANY = "let it work with any number of channels"
+NO_CALL = {"nothing": "nothing more", "return": "its end"}
 
 
 def rehearse(
@@ -50,16 +54,18 @@ def rehearse(
     try:
         follow(copy, found, arguments)
     except Exception as error:
+        known = isinstance(error, CannotFollow)
+        why = (
+            str(error) if known else f"once cut, {found.where()} fails: {first_line(error)}; {ANY}"
+        )
         operations = found.met[::-1]
         inputs = [tags for _, _, inputs in reversed(found.running) for tags in inputs]
-        near = [error.tags] if isinstance(error, CannotFollow) else []
-        near += [distinct(plain(t)).flatten() for t in itertools.chain(*operations[:1], inputs)]
-        far = (distinct(t).flatten() for t in itertools.chain(*operations[1:]))
-        for tags in itertools.chain(near, far):
-            tags = tags[tags < len(suspects)]
-            if suspects[tags].any():
-                raise CannotFollow(tags[suspects[tags]], str(error)) from error
-        raise CannotFollow(torch.empty(0, dtype=torch.long), str(error)) from error
+        met = itertools.chain(*operations[:1], inputs, *operations[1:])
+        tags = [error.tags] if known else []
+        tags += [distinct(plain(t)).flatten() for t in met]
+        tags = [t[suspects[t]] for t in (t[t < len(suspects)] for t in tags)]
+        nearest = next((t for t in tags if len(t)), NOBODY)
+        raise CannotFollow(nearest, why, torch.cat([NOBODY, *tags])) from error
 
 
 class Rehearsal(Findings):
@@ -85,9 +91,11 @@ class Rehearsal(Findings):
         before = next(self.expected, Step("nothing", [], []))
         left = [surviving(plain(t), self.gone) for t in before.tags]
         if step.name == "no rule" != before.name:
-            why = f"once cut, {self.why}"
+            why = f"once cut, {self.why} (in {self.where()}); {ANY}"
         elif step.name != before.name:
-            why = f"the cut forward takes another path: `{step.name}` instead of `{before.name}`"
+            now, then = (NO_CALL.get(s.name, f"a call of `{s.name}`") for s in (step, before))
+            path = f"{now} where the whole network has {then}"
+            why = f"once cut, {self.where()} takes another path: {path}; {ANY}"
         elif not _same(step.given, before.given):
             why = f"`{step.name}` computes with numbers that depend on how many channels there are"
         elif [t.shape for t in step.tags] != [t.shape for t in left]:
@@ -97,7 +105,7 @@ class Rehearsal(Findings):
         else:
             return
         met = [*step.tags, *(self.met[-1] if self.met else [])]
-        raise CannotFollow(torch.cat([distinct(plain(t)).flatten() for t in met]), why)
+        raise CannotFollow(torch.cat([NOBODY, *(distinct(plain(t)).flatten() for t in met)]), why)
 
     def in_order(self, step: Step, before: Step, left: list[Tensor]) -> bool:
         """Whether the same channels are in the same places, and each place is the same."""

@@ -28,6 +28,11 @@ def as_tags(tensor: Tensor) -> Tags:
     return torch.Tensor._make_subclass(Tags, tensor)
 
 
+def kind(tags: Tags) -> torch.dtype | None:
+    """What tags stand for that hold no fractions: indices, or a mask."""
+    return getattr(tags, "kind", None)
+
+
 def plain(tensor: Tensor) -> Tensor:
     return tensor.as_subclass(Tensor)
 
@@ -118,13 +123,14 @@ def kept_along(gone: Tensor, dim: int) -> Tensor:
 
 
 def hollow(device: str) -> Callable:
-    """Replaces tensors by empty ones of their shape; tags count as float32."""
+    """Replaces tensors by empty ones of their shape; tags count as float32, if they say nothing."""
 
     def replace(value):
         if not isinstance(value, Tensor):
             return value
-        is_float = isinstance(value, Tags) or value.is_floating_point()
-        dtype = torch.float32 if is_float else value.dtype
+        is_tags = isinstance(value, Tags)
+        is_float = is_tags or value.is_floating_point()
+        dtype = (kind(value) if is_tags else None) or (torch.float32 if is_float else value.dtype)
         return torch.zeros(value.shape, dtype=dtype, device=device)
 
     return replace

@@ -1,0 +1,44 @@
+"""Fisher scores: how much the loss depends on each channel, from gradients (notebook 05)."""
+
+import torch
+from torch import nn
+
+from prunelab.checks import check_count
+from prunelab.checks.tensors import check_model, check_split
+from prunelab.data import Split
+from prunelab.engines.gradients import Scores, gradients_of
+
+
+def fisher_scores(model: nn.Module, split: Split, batch_size: int = 64) -> Scores:
+    r"""How far the loss moves with a channel: squares of what its weights and gradients make.
+
+    $$s_j = \sum_b \Big( \sum_{i \in j} w_i \frac{\partial \mathcal{L}_b}{\partial w_i} \Big)^2$$
+
+    for output channel $j$ with the weights $w_i$, and the loss $\mathcal{L}_b$ (0.1) of batch $b$,
+    in training mode. `prune_network` adds $s_j$ up over the channels that go together. Each weight
+    of a channel is given an equal part of $s_j$.
+
+    Args:
+        model: any network, usually a trained one.
+        split: the images and labels that are looked at.
+        batch_size: images whose loss is one term; 1 is the Fisher information, and slow.
+
+    Returns:
+        Scores for the `criterion` of `prune_network`.
+
+    Source: Molchanov et al. (2019), arXiv:1906.10771; Liu et al. (2021), arXiv:2108.00708.
+    """
+    check_model(model)
+    check_split("split", split)
+    check_count("batch_size", batch_size)
+    sums: Scores = {}
+    layers = dict(model.named_modules())
+    for start in range(0, max(len(split), 1), int(batch_size)):
+        weights, gradients = gradients_of(model, split[start : start + int(batch_size)])
+        for name, weight in weights.items():
+            dim = 1 if getattr(layers[name], "transposed", False) else 0
+            others = [d for d in range(weight.dim()) if d != dim]
+            moved = (weight * gradients[name]).detach().sum(dim=others, keepdim=True).square()
+            part = moved.expand_as(weight) * (weight.size(dim) / weight.numel())
+            sums[name] = sums.get(name, torch.zeros_like(part)) + part
+    return sums
