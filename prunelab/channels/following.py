@@ -137,7 +137,10 @@ class FollowTags(TorchFunctionMode):
             return func(*tree_map(hollow("meta"), args), **kwargs)
         if name in VALUES:
             if tags:
-                raise ValueError(f"it depends on the values of a tensor (calls `{name}`)")
+                raise ValueError(
+                    f"it depends on the values of a tensor (calls `{name}`); prune_network can cut "
+                    "a part of it, by within"
+                )
             found.give_up(found.names[id(parameters[0])], f"is read by `{name}`")
             return func(*args, **kwargs)
         if name.startswith("new_") or name.endswith("_like"):
