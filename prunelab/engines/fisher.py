@@ -15,9 +15,9 @@ def fisher_scores(model: nn.Module, split: Split, batch_size: int = 64) -> Score
     $$s_j = \sum_b \Big( \sum_{i \in j} w_i \frac{\partial \mathcal{L}_b}{\partial w_i} \Big)^2$$
 
     for output channel $j$ with the weights $w_i$, and the loss $\mathcal{L}_b$ (0.1) of batch $b$,
-    in training mode. `prune_network` adds $s_j$ up over the channels that go together; Liu et al. add
-    up before they square, and divide by the memory that a channel takes. Each weight of a channel is
-    given an equal part of $s_j$.
+    in training mode. `prune_network` adds $s_j$ up over the channels that go together; Liu et al.
+    add up before they square, and divide by the memory that a channel takes. Each weight of a
+    channel is given an equal part of $s_j$.
 
     Args:
         model: any network, usually a trained one.
