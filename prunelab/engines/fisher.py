@@ -15,13 +15,15 @@ def fisher_scores(model: nn.Module, split: Split, batch_size: int = 64) -> Score
     $$s_j = \sum_b \Big( \sum_{i \in j} w_i \frac{\partial \mathcal{L}_b}{\partial w_i} \Big)^2$$
 
     for output channel $j$ with the weights $w_i$, and the loss $\mathcal{L}_b$ (0.1) of batch $b$,
-    in training mode. `prune_network` adds $s_j$ up over the channels that go together. Each weight
-    of a channel is given an equal part of $s_j$.
+    in training mode. `prune_network` adds $s_j$ up over the channels that go together; Liu et al.
+    add up before they square, and divide by the memory that a channel takes. Each weight of a
+    channel is given an equal part of $s_j$.
 
     Args:
         model: any network, usually a trained one.
         split: the images and labels that are looked at.
-        batch_size: images whose loss is one term; 1 is the Fisher information, and slow.
+        batch_size: images whose mean loss is one term. Fewer are nearer to the Fisher information,
+            which has a term for every image, and take longer.
 
     Returns:
         Scores for the `criterion` of `prune_network`.
