@@ -207,10 +207,8 @@ grouped("depthwise with a multiplier -> a g", conv(8, 16, 3, groups=8), 16)
 grouped("grouped -> a g", conv(8, 8, 3, groups=4))
 grouped("two groups -> a g", conv(8, 8, groups=2))
 grouped("grouped with more outputs -> a g", conv(8, 12, groups=4), 12)
+grouped("grouped with one output a group -> a g", conv(8, 4, groups=4), 4)
 grouped("transposed -> a g", nn.ConvTranspose2d(8, 8, 2, stride=2))
-grouped("transposed and grouped -> nothing", nn.ConvTranspose2d(8, 8, 2, groups=2))
-both = {"g": conv(8, 8, groups=2), "h": conv(8, 8, groups=2)}
-maps("grouped and shuffled -> nothing", lambda m, x: m.h(shuffle(m.g(m.a(x)), 2)), **both)
 one = {"a": nn.Conv1d(12, 8, 2), "out": nn.Conv1d(8, 2, 1)}
 rows("one-dimensional -> a", lambda m, x: F.max_pool1d(m.a(x), 2), tokens().mT, **one)
 three = {"a": nn.Conv3d(3, 8, 2), "out": nn.Conv3d(8, 2, 1)}
@@ -222,8 +220,6 @@ maps(
     lambda m, x: F.conv2d(m.a(x), m.w, m.bias),
     **{"reads": {"w": 1}, "w": parameter(8, 8, 1, 1), "bias": parameter(8)},
 )
-of_groups = parameter(8, 1, 1, 1)
-maps("fixed groups -> nothing", lambda m, x: F.conv2d(m.a(x), m.w, groups=8), w=of_groups)
 maps("reflected border -> a", lambda m, x: m.a(x), a=conv(3, 8, 3, padding_mode="reflect"))
 maps("circular border -> a", lambda m, x: m.a(x), out=conv(8, 2, 3, padding_mode="circular"))
 

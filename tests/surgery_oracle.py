@@ -97,7 +97,7 @@ def reference(model: nn.Module, small: nn.Module, reads: dict[str, int] | None =
     reads = dict(reads or {})
     shared = {id(p): name for name, p in whole.named_parameters()}
     for module in list(whole.modules()):
-        if isinstance(module, CONVOLUTIONS) and module.groups == 1:
+        if isinstance(module, CONVOLUTIONS):
             reads.setdefault(shared.get(id(module.weight)), 0 if module.transposed else 1)
         elif isinstance(module, nn.Linear) and id(module.weight) in shared:
             reads.setdefault(shared[id(module.weight)], 1)

@@ -28,8 +28,8 @@ def grouped() -> Net:
 WRONG_CHANNELS = [  # a layer, channels of it, words of the refusal
     ("a", range(8), "all that 'a' has; keep at least one"),
     ("out", [0], "is the model's output"),
-    ("g", [0], r"go only together with its channels \[1\]"),
-    ("a", [2], r"go only together with its channels \[3\]"),  # half a group, by its reader
+    ("g", [0], r"go only together with its channels \[2, 4, 6\]"),
+    ("a", [1, 3], r"go only together with its channels \[5, 7\]"),  # two groups of its reader
     ("aa", [0], "'aa' is no layer of the model; did you mean 'a'?"),
     ("zzzzz", [0], "see named_modules"),
     (3, [0], "'3' is no layer"),
@@ -41,7 +41,7 @@ WRONG_CHANNELS = [  # a layer, channels of it, words of the refusal
     ("a", "01", "must be whole numbers"),
     ("a", None, "must be whole numbers"),
     ("a", {0, 1}, "must be whole numbers"),
-    ("block.0", [0], r"only carries them; name one of .*\['a', 'g'\]"),
+    ("block.0", [0], r"only carries them; name one of .*\['g'\]"),
     ("block", [0], "has no weights of its own; name a layer in it"),
     ("block.1", [0], "has no weights of its own"),
     ("idle", [0], "'idle' is never reached by the forward"),

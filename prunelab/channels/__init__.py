@@ -12,6 +12,10 @@ mixed gets one tag from the start in a second pass. Numbers of modules, such as 
 the width they name, and heads keep in proportion to the channels they read where a forward reckons
 so.
 
+A convolution in groups gets narrower inside each of them: all groups lose the same positions, and
+stay as many. Whole groups go where a group reads or writes one channel, as depthwise, or where the
+same positions would be all channels at once.
+
 Each file needs only those before it:
 
 | file | job |

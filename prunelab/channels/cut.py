@@ -45,8 +45,10 @@ def cut(model: nn.Module, kept: Kept) -> nn.Module:
         is_parameter = isinstance(tensor, nn.Parameter)
         small_tensors[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if is_parameter else new
     small = copy.deepcopy(model, small_tensors)
+    names = {id(small_tensors[id(p)]): name for name, p in model.named_parameters()}
     for module in small.modules():
-        match_attributes(module)
+        weight = getattr(module, "weight", None)
+        match_attributes(module, kept.get(names.get(id(weight), ""), {}))
     tensors = {name for name, _ in [*model.named_parameters(), *model.named_buffers()]}
     for name in kept.keys() - tensors:  # a number of a module
         owner, _, attribute = name.rpartition(".")
@@ -56,8 +58,12 @@ def cut(model: nn.Module, kept: Kept) -> nn.Module:
     return small
 
 
-def match_attributes(module: nn.Module) -> None:
-    """Make what a module says of its widths agree with its tensors."""
+def match_attributes(module: nn.Module, kept: dict[int, Tensor]) -> None:
+    """Make what a module says of its widths agree with its tensors.
+
+    Args:
+        kept: the indices that are left of its weight.
+    """
     weight = getattr(module, "weight", None)
     if isinstance(module, nn.modules.batchnorm._NormBase):
         vector = weight if weight is not None else module.running_mean
@@ -67,13 +73,13 @@ def match_attributes(module: nn.Module) -> None:
         module.kdim, module.vdim = module.k_proj_weight.shape[1], module.v_proj_weight.shape[1]
     if not torch.is_tensor(weight):
         return
-    if isinstance(module, nn.modules.conv._ConvTransposeNd):
-        if module.groups == 1:
-            module.in_channels, module.out_channels = weight.shape[:2]
-    elif isinstance(module, nn.modules.conv._ConvNd):
-        if module.groups > 1:
-            module.groups = len(weight) // (module.out_channels // module.groups)
-        module.out_channels, module.in_channels = len(weight), weight.shape[1] * module.groups
+    if isinstance(module, nn.modules.conv._ConvNd):
+        ends = ("out_channels", "in_channels")[:: -1 if module.transposed else 1]
+        if 0 in kept:  # groups of which nothing is left
+            of_group = getattr(module, ends[0]) // module.groups
+            module.groups = len((kept[0] // of_group).unique())
+        setattr(module, ends[0], len(weight))
+        setattr(module, ends[1], weight.shape[1] * module.groups)
     elif isinstance(module, nn.Linear):
         module.out_features, module.in_features = weight.shape
     elif isinstance(module, nn.Embedding):

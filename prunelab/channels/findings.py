@@ -85,6 +85,8 @@ class Findings:
         paces: channels and heads that a module may take to be in proportion.
         early: the ties of channels that are one wherever they go, as they are mixed in the end.
         decisions: choices of rules between ways that are equally right, for the cut network.
+        whole_groups: weights of which a group of channels is to go as a whole.
+        narrowed_groups: weights of which all groups lose the same positions.
         why: why the last operation had no rule.
     """
 
@@ -112,6 +114,8 @@ class Findings:
         self.paces: list[tuple[Tensor, Tensor]] = []
         self.early: list[Tensor] = []
         self.decisions: list[bool] = []
+        self.whole_groups: set[str] = set()
+        self.narrowed_groups: set[str] = set()
         self.why = ""
 
     def begin_again(self, first: "Findings", one: Tensor) -> None:
@@ -126,6 +130,7 @@ class Findings:
         }
         self.paces = [(one[channels], one[heads]) for channels, heads in first.paces]
         self.count = first.count
+        self.whole_groups = first.whole_groups
 
     # --- what rules say --------------------------------------------------------------------------
 

@@ -202,10 +202,14 @@ class Plan:
 
 
 def _followed(model: nn.Module, arguments: tuple[tuple, dict]) -> Findings:
-    """The findings about a network; those with heads are followed again, each as one channel."""
-    copy = twin(model)
-    found = Findings(copy)
-    follow(copy, found, arguments)
+    """The findings about a network.
+
+    Where narrower groups of a convolution would be all one unit, and more can go with whole groups,
+    these go. Networks with heads are followed again, each head as one channel.
+    """
+    found = _first_pass(model, arguments, set())
+    if stuck := _stuck_groups(found):
+        found = max(found, _first_pass(model, arguments, stuck), key=_axes_that_can_go)
     if not found.early:
         return found
     copy = twin(model)
@@ -216,6 +220,32 @@ def _followed(model: nn.Module, arguments: tuple[tuple, dict]) -> Findings:
     again.begin_again(found, first[head])
     follow(copy, again, arguments)
     return again
+
+
+def _first_pass(model: nn.Module, arguments: tuple, whole_groups: set[str]) -> Findings:
+    copy = twin(model)
+    found = Findings(copy)
+    found.whole_groups = whole_groups
+    follow(copy, found, arguments)
+    return found
+
+
+def _stuck_groups(found: Findings) -> set[str]:
+    """Weights with groups in which all positions are one unit."""
+    unit = _tied(found.ties, found.count) if found.narrowed_groups else torch.empty(0)
+    return {
+        name
+        for name in found.narrowed_groups
+        if any(len(unit[tags].unique()) == 1 for tags in found.axes.get(name, {}).values())
+    }
+
+
+def _axes_that_can_go(found: Findings) -> int:
+    """How many layers write several units that may go."""
+    unit = _tied(found.ties, found.count)
+    fixed = torch.cat([torch.empty(0), *(unit[tags] for tags, _ in found.fixed)])
+    written = (unit[found.axes[name][dim]] for name, dim in found.writes)
+    return sum(len(units[~torch.isin(units, fixed)].unique()) > 1 for units in written)
 
 
 def _tied(ties: list[Tensor], count: int) -> Tensor:
