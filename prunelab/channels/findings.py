@@ -83,6 +83,7 @@ class Findings:
         running: the modules whose forward runs, each with its name and the tags it got.
         said: numbers of modules, `name.attribute`, that equal the width of these channels.
         paces: channels and heads that a module may take to be in proportion.
+        parts: channels that were side by side, and that a forward has split by number.
         early: the ties of channels that are one wherever they go, as they are mixed in the end.
         decisions: choices of rules between ways that are equally right, for the cut network.
         whole_groups: weights of which a group of channels is to go as a whole.
@@ -112,6 +113,7 @@ class Findings:
         self.running: list[tuple[str, nn.Module, list[Tags]]] = []
         self.said: dict[str, Tensor] = {}
         self.paces: list[tuple[Tensor, Tensor]] = []
+        self.parts: list[list[Tensor]] = []
         self.early: list[Tensor] = []
         self.decisions: list[bool] = []
         self.whole_groups: set[str] = set()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from prunelab.channels import attention, layers, moves  # noqa: F401  they register their rules
+from prunelab.channels import attention, averages, layers, moves  # noqa: F401  they register their rules
 from prunelab.channels.findings import CannotFollow, Findings, Step
 from prunelab.channels.numbers import widths_said
 from prunelab.channels.rules import RULES, no_rule, operation_name, unfollowed

@@ -1,54 +1,11 @@
-"""Rules of operations over many elements, and of layers with weights."""
+"""Rules of layers with weights, and of normalization."""
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from prunelab.channels.findings import Findings, Step
 from prunelab.channels.rules import mixes, no_rule, rule
 from prunelab.channels.tags import FIXED, along, as_tags, dry_run, filled, varies
-
-POOLS = """
-    max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d lp_pool1d lp_pool2d
-    adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
-    adaptive_max_pool2d adaptive_max_pool3d interpolate upsample max_pool2d_with_indices
-    adaptive_max_pool2d_with_indices
-"""
-# --- over many elements --------------------------------------------------------------------------
-
-
-@rule(POOLS)
-def pool(found, func, *args, **kwargs):
-    tags = found.tags(args[0] if args else kwargs["input"])
-    pooled = next((int(c) for c in func.__name__ if c.isdigit()), tags.dim() - 2)
-    dims = range(tags.dim() - pooled, tags.dim())
-    if any(varies(tags, d) for d in dims):
-        return no_rule(found, func, args, kwargs)
-    for d in dims:
-        tags = tags.narrow(d, 0, 1)
-    return tree_map(lambda t: as_tags(tags.expand(t.shape)), dry_run(func, args, kwargs))
-
-
-@rule("mean sum amax amin var std")
-def reduce(found, func, input, dim=None, *args, **kwargs):
-    tags = found.tags(input)
-    if dim is None or isinstance(dim, bool):
-        return no_rule(found, func, (input,) if dim is None else (input, dim), kwargs)
-    dims = [d % tags.dim() for d in ([dim] if isinstance(dim, int) else dim)]
-    if any(varies(tags, d) for d in dims):
-        return no_rule(found, func, (input, dim, *args), kwargs)
-    for d in dims:
-        tags = tags.narrow(d, 0, 1)
-    return as_tags(tags.reshape(dry_run(func, (input, dim, *args), kwargs).shape))
-
-
-@rule("softmax log_softmax")
-def softmax(found, func, input, dim=None, *args, **kwargs):
-    tags = found.tags(input)
-    if dim is None or varies(tags, dim % tags.dim()):
-        return no_rule(found, func, (input, dim, *args), kwargs)
-    return as_tags(tags)
-
 
 # --- layers with weights -------------------------------------------------------------------------
 

@@ -29,6 +29,8 @@ class CannotCut(ValueError):
 class Group(NamedTuple):
     """Units side by side on one axis of a layer, and how many channels a unit has there.
 
+    Where a forward splits the axis by number, each part is a group.
+
     Groups of the same pace lose the same fraction of their units.
     """
 
@@ -44,7 +46,8 @@ class Plan:
         found: the findings about the whole network, with the tags of every parameter.
         unit: the unit of each tag.
         stays: the units that may not go, with the reason.
-        paces: pairs of channels and heads that must be in proportion.
+        paces: pairs of channels and heads that must be in proportion, or of equal parts.
+        parts: channels side by side that were split, and that are groups of their own.
     """
 
     def __init__(self, model: nn.Module, example_inputs):
@@ -67,6 +70,7 @@ class Plan:
         self.unit = _tied(found.ties, found.count)
         self.stays: dict[int, str] = {}
         self.paces: list[tuple[Tensor, Tensor]] = []
+        self.parts: list[list[Tensor]] = []
         for tags, why in found.fixed:
             self.keep(self.unit[tags], why)
 
@@ -106,10 +110,21 @@ class Plan:
             Group(torch.cat(members).unique(), {len(u) // len(u.unique()) for u in members}, i)
             for i, members in enumerate(groups.values())
         ]
+        for parts in self.parts:
+            found = [piece for group in found for piece in self._pieces(group, parts)]
         for group in found:
             if len(group.units) == 1:
                 self.keep(group.units, "goes only as a whole")
         return self._in_pace([group for group in found if len(group.units) > 1])
+
+    def _pieces(self, group: Group, parts: list[Tensor]) -> list[Group]:
+        """The parts of a group, and the rest of it; the group itself if it has no such parts."""
+        units = [self.unit[tags].unique() for tags in parts]
+        every = torch.cat(units)
+        if len(every.unique()) < len(every) or not torch.isin(every, group.units).all():
+            return [group]
+        units.append(group.units[~torch.isin(group.units, every)])
+        return [group._replace(units=piece) for piece in units if len(piece)]
 
     def _in_pace(self, groups: list[Group]) -> list[Group]:
         """The groups, those of one pace with the same number."""
@@ -174,7 +189,8 @@ class Plan:
             except CannotFollow as conflict:
                 blamed = self.unit[conflict.tags]
                 guilty = [group for group in groups if torch.isin(group.units, blamed).any()]
-                if self._put_in_pace(torch.cat([group.units for group in guilty or groups])):
+                units = torch.cat([group.units for group in guilty or groups])
+                if self._put_in_pace(units) or self._take_apart(units):
                     continue
                 for group in guilty or groups:
                     self.keep(group.units, str(conflict))
@@ -194,6 +210,25 @@ class Plan:
             for pair in met:
                 seen[self.unit[torch.cat(pair)]] = True
         return len(self.paces) > before
+
+    def _take_apart(self, units: Tensor) -> bool:
+        """Let parts be groups of their own where these units are split; equal ones stay equal.
+
+        Returns:
+            Whether this is new.
+        """
+        seen = self._mask(units)
+        new = [
+            parts
+            for parts in self.found.parts
+            if not any(parts is known for known in self.parts)
+            and any(seen[self.unit[tags]].any() for tags in parts)
+        ]
+        self.parts += new
+        self.paces += [
+            (parts[0], part) for parts in new for part in parts[1:] if len(part) == len(parts[0])
+        ]
+        return bool(new)
 
     def _mask(self, units: Tensor | list[int]) -> Tensor:
         mask = torch.zeros(len(self.unit), dtype=torch.bool)
