@@ -371,11 +371,13 @@ layer("BatchNorm with neither -> a", BatchNorm2d(8, affine=False, track_running_
 layer("InstanceNorm -> a", nn.InstanceNorm2d(8, affine=True))
 layer("InstanceNorm without weights -> a", nn.InstanceNorm2d(8))
 layer("GroupNorm -> a", GroupNorm(4, 8))
-layer("GroupNorm of one group -> nothing", GroupNorm(1, 8))
+layer("GroupNorm of one group -> a", GroupNorm(1, 8))
+layer("GroupNorm of one group without weights -> a", GroupNorm(1, 8, affine=False))
+layer("GroupNorm of two groups -> a", GroupNorm(2, 8))
 layer("GroupNorm without weights -> nothing", GroupNorm(4, 8, affine=False))
 layer("LayerNorm over a map -> a", LayerNorm([8, 6, 6]))
 weightless = LayerNorm(8, elementwise_affine=False)
-rows("LayerNorm without weights -> nothing", lambda m, x: m.n(m.a(x)), n=weightless)
+rows("LayerNorm without weights -> a", lambda m, x: m.n(m.a(x)), n=weightless)
 rows("RMSNorm -> a", lambda m, x: m.n(m.a(x)), n=nn.RMSNorm(8))
 rows(
     "LayerNorm of fixed shape -> nothing",

@@ -14,6 +14,7 @@ from tests.helpers import left_as_it_was
 
 TOLERANCE = 1e-9
 PROJECTIONS = ("in_proj", "q_proj", "k_proj", "v_proj")
+NUMBERS = {nn.GroupNorm: "num_channels"}
 CONVOLUTIONS = nn.modules.conv._ConvNd
 
 
@@ -50,20 +51,23 @@ class MaskedNorm(nn.Module):
     def __init__(self, norm: nn.Module, kept: dict[int, Tensor]):
         super().__init__()
         self.norm, self.kept = [norm], kept  # in a list, so that no name changes
-        self.weight, self.eps = norm.weight, norm.eps
+        if norm.weight is not None:
+            self.weight = norm.weight
         if getattr(norm, "bias", None) is not None:
             self.bias = norm.bias
 
     def forward(self, x: Tensor) -> Tensor:
         norm = self.norm[0]
-        kept, bias = self.kept, getattr(self, "bias", None)
-        dims = [norm.weight.dim() - d for d in kept]  # from the end
+        shape = getattr(norm, "normalized_shape", (getattr(norm, "num_channels", 0),))
+        kept, weight = self.kept, getattr(self, "weight", x.new_ones(shape))
+        bias = getattr(self, "bias", x.new_zeros(shape))
+        dims = [len(shape) - d for d in kept]  # from the end
         is_channel_first = isinstance(norm, nn.GroupNorm) or type(norm).__name__ == "LayerNorm2d"
         axes = [1 if is_channel_first else x.dim() - d for d in dims]
-        part, weight = x, self.weight
+        part = x
         for axis, (d, indices) in zip(axes, kept.items(), strict=True):
-            part, weight = part.index_select(axis, indices), weight.index_select(d, indices)
-            bias = bias if bias is None else bias.index_select(d, indices)
+            part = part.index_select(axis, indices)
+            weight, bias = weight.index_select(d, indices), bias.index_select(d, indices)
         if isinstance(norm, nn.GroupNorm):  # each channel with the others of its first group
             of_group = kept[0] // (norm.num_channels // norm.num_groups)
             parts = [
@@ -96,7 +100,9 @@ def reference(model: nn.Module, small: nn.Module, reads: dict[str, int] | None =
     kept = small.kept_channels
     reads = dict(reads or {})
     shared = {id(p): name for name, p in whole.named_parameters()}
-    for module in list(whole.modules()):
+    for path, module in list(whole.named_modules()):
+        if hasattr(module, "averages"):
+            module.kept = kept.get(module.averages, {}).get(0)
         if isinstance(module, CONVOLUTIONS):
             reads.setdefault(shared.get(id(module.weight)), 0 if module.transposed else 1)
         elif isinstance(module, nn.Linear) and id(module.weight) in shared:
@@ -106,7 +112,8 @@ def reference(model: nn.Module, small: nn.Module, reads: dict[str, int] | None =
             reads |= {shared[id(weight)]: 1 for weight in own if weight is not None}
         for name, child in module.named_children():
             if isinstance(child, nn.LayerNorm | nn.RMSNorm | nn.GroupNorm):
-                of_weight = kept.get(shared.get(id(child.weight)), {})
+                number = f"{path}.{name}.{NUMBERS.get(type(child), 'normalized_shape')}".strip(".")
+                of_weight = kept.get(shared.get(id(child.weight), number), {})
                 if of_weight:
                     module._modules[name] = MaskedNorm(child, of_weight)
     parameters = {shared[id(p)]: p for p in whole.parameters()}

@@ -52,9 +52,11 @@ def cut(model: nn.Module, kept: Kept) -> nn.Module:
     tensors = {name for name, _ in [*model.named_parameters(), *model.named_buffers()]}
     for name in kept.keys() - tensors:  # a number of a module
         owner, _, attribute = name.rpartition(".")
-        module = small.get_submodule(owner)
-        whole = torch.arange(getattr(model.get_submodule(owner), attribute))
-        setattr(module, attribute, len(whole[kept[name][0].cpu()]))
+        number = getattr(model.get_submodule(owner), attribute)
+        is_shape = isinstance(number, tuple)
+        whole = torch.arange(*number) if is_shape else torch.arange(number)
+        left = len(whole[kept[name][0].cpu()])
+        setattr(small.get_submodule(owner), attribute, (left,) if is_shape else left)
     return small
 
 
@@ -87,7 +89,8 @@ def match_attributes(module: nn.Module, kept: dict[int, Tensor]) -> None:
     elif isinstance(module, nn.LayerNorm | nn.RMSNorm):
         module.normalized_shape = tuple(weight.shape)
     elif isinstance(module, nn.GroupNorm):
-        module.num_groups = len(weight) // (module.num_channels // module.num_groups)
+        of_group = module.num_channels // module.num_groups
+        module.num_groups = len(weight) // of_group if module.num_groups > 1 else 1
         module.num_channels = len(weight)
     elif isinstance(module, nn.PReLU):
         module.num_parameters = len(weight)

@@ -1,11 +1,10 @@
-"""Rules of layers with weights, and of normalization."""
+"""Rules of layers with weights."""
 
-import torch
 from torch import Tensor
 
-from prunelab.channels.findings import Findings, Step
-from prunelab.channels.rules import mixes, no_rule, rule
-from prunelab.channels.tags import FIXED, along, as_tags, dry_run, filled, varies
+from prunelab.channels.findings import Findings
+from prunelab.channels.rules import no_rule, rule
+from prunelab.channels.tags import along, as_tags, dry_run
 
 # --- layers with weights -------------------------------------------------------------------------
 
@@ -91,58 +90,3 @@ def embedding(found, func, input, weight, padding_idx=None, max_norm=None, *args
         return no_rule(found, func, (input, weight, padding_idx, max_norm, *args), kwargs)
     written = found.axis(weight, 1, found.writes)
     return as_tags(written.expand(*input.shape, -1))
-
-
-# --- normalization -------------------------------------------------------------------------------
-
-
-@rule("batch_norm instance_norm")
-def batch_norm(found, func, input, *args, **kwargs):
-    """What is averaged, over all dimensions but the second, goes as a whole."""
-    first = tags = found.tags(input)
-    for d in range(tags.dim()):
-        first = first if d == 1 else first.narrow(d, 0, 1)
-    found.tie(first, tags)
-    return channelwise(found, func, input, *args, **kwargs)
-
-
-@rule("prelu")
-def channelwise(found, func, input, *args, **kwargs):
-    """Every tensor argument is a vector over the channels."""
-    tags = found.tags(input)
-    vectors = [v for v in (*args, *kwargs.values()) if torch.is_tensor(v) and v.numel() > 1]
-    if vectors:
-        axes = [along(found.axis(vector, 0), 1, tags.dim()) for vector in vectors]
-        found.tie(torch.stack(axes), tags)
-    return as_tags(tags)
-
-
-@rule("layer_norm rms_norm", follows="normalized_shape")
-def layer_norm(found, func, input, normalized_shape, weight=None, bias=None, *args, **kwargs):
-    tags = found.tags(input)
-    is_whole = input.shape[-len(normalized_shape) :] == tuple(normalized_shape)
-    if is_whole and not any(varies(tags, tags.dim() - 1 - d) for d in range(len(normalized_shape))):
-        return as_tags(tags)  # within one channel, as a head is
-    if is_whole and weight is None and len(normalized_shape) == 1:
-        is_head = mixes(found, func.__name__, tags, tags.dim() - 1)
-        return as_tags(tags if is_head else filled(FIXED, tags.shape))
-    if weight is None or not is_whole:
-        return no_rule(found, func, (input, normalized_shape, weight, bias), {})
-    found.carry(weight, tags)
-    if isinstance(bias, Tensor):  # for rms_norm it is the number eps
-        found.carry(bias, tags)
-    return as_tags(tags)
-
-
-@rule("group_norm", follows="num_groups")
-def group_norm(found, func, input, num_groups, weight=None, bias=None, *args, **kwargs):
-    tags = found.tags(input)
-    if weight is None:
-        return no_rule(found, func, (input, num_groups), {})
-    groups = tags.unflatten(1, (num_groups, -1))
-    found.step(Step("groups", found.described(groups.size(2)), []))
-    found.tie(groups, groups[:, :, :1])  # a group goes as a whole
-    for vector in (weight, bias):
-        if vector is not None:
-            found.tie(along(found.axis(vector, 0), 1, tags.dim()), tags)
-    return as_tags(tags)
