@@ -58,7 +58,7 @@ def tokens(length: int = 5, width: int = 12) -> Tensor:
 
 def widths(model: nn.Module) -> dict[str, int]:
     """Output channels of every layer that makes some."""
-    names = ("out_channels", "out_features", "embedding_dim", "num_heads")
+    names = ("out_channels", "out_features", "embedding_dim", "num_heads", "hidden_size")
     return {
         name: getattr(layer, attribute)
         for name, layer in model.named_modules()
@@ -481,9 +481,6 @@ two = {"b": Linear(12, 8), "two": nn.Bilinear(8, 8, 8)}
 rows("bilinear -> nothing", lambda m, x: m.two(m.a(x), m.b(x)), **two)
 of_einsum = {"reads": {"w": 1}, "w": parameter(8, 8)}
 rows("einsum -> a", lambda m, x: torch.einsum("nlc,dc->nld", m.a(x), m.w), **of_einsum)
-for kind in (nn.LSTM, nn.GRU):
-    of_time = {"n": kind(8, 6, batch_first=True), "b": Linear(6, 8)}
-    rows(f"{kind.__name__} -> b", lambda m, x: m.b(m.n(m.a(x))[0]), **of_time)
 rows("attention by hand -> a proj", attention, qkv=Linear(8, 24), proj=Linear(8, 8))
 heads = {"n": nn.MultiheadAttention(8, 2, batch_first=True), "up": Linear(8, 16)}
 rows("MultiheadAttention -> a n n.out_proj up", self_attention, **heads, out=Linear(16, 2))

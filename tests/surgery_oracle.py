@@ -96,7 +96,7 @@ def reference(model: nn.Module, small: nn.Module, reads: dict[str, int] | None =
     Args:
         reads: the reading dimension of parameters that the model uses without a layer.
     """
-    whole = copy.deepcopy(model)
+    whole = copy.deepcopy(model).eval()
     kept = small.kept_channels
     reads = dict(reads or {})
     shared = {id(p): name for name, p in whole.named_parameters()}
@@ -107,6 +107,8 @@ def reference(model: nn.Module, small: nn.Module, reads: dict[str, int] | None =
             reads.setdefault(shared.get(id(module.weight)), 0 if module.transposed else 1)
         elif isinstance(module, nn.Linear) and id(module.weight) in shared:
             reads.setdefault(shared[id(module.weight)], 1)
+        elif isinstance(module, nn.RNNBase | nn.RNNCellBase):
+            reads |= {shared[id(p)]: 1 for p in module.parameters() if p.dim() == 2}
         elif isinstance(module, nn.MultiheadAttention):
             own = (getattr(module, f"{kind}_weight") for kind in PROJECTIONS)
             reads |= {shared[id(weight)]: 1 for weight in own if weight is not None}
@@ -154,6 +156,7 @@ def assert_exact(model, small, inputs, reads=None, tolerance: float = TOLERANCE)
 
 def assert_attributes(small: nn.Module, arguments: tuple, named: dict) -> None:
     """What modules say of their widths agrees with their tensors, and with their inputs."""
+    small.eval()  # spectral_norm changes in training whenever its weight is asked for
     for m in small.modules():
         if isinstance(m, CONVOLUTIONS):
             ends = (m.in_channels, m.out_channels // m.groups)
@@ -161,9 +164,11 @@ def assert_attributes(small: nn.Module, arguments: tuple, named: dict) -> None:
             assert ends == m.weight.shape[:2]
         elif isinstance(m, nn.Linear):
             assert (m.out_features, m.in_features) == m.weight.shape
+        elif isinstance(m, nn.RNNBase) and not m.proj_size:
+            assert (m.hidden_size, m.input_size) == (m.weight_hh_l0.size(1), m.weight_ih_l0.size(1))
         elif isinstance(m, nn.Embedding):
             assert m.embedding_dim == m.weight.shape[1]
-        elif getattr(m, "weight", None) is not None:
+        elif torch.is_tensor(getattr(m, "weight", None)):
             for name in ("normalized_shape", "num_channels", "num_parameters"):
                 said = getattr(m, name, m.weight.shape)
                 assert (said if isinstance(said, tuple) else (said,)) == m.weight.shape
@@ -174,7 +179,7 @@ def assert_attributes(small: nn.Module, arguments: tuple, named: dict) -> None:
     norms = [m for m in small.modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
     hooks = [norm.register_forward_pre_hook(check_width) for norm in norms]
     with torch.no_grad():
-        small.eval()(*arguments, **named)
+        small(*arguments, **named)
     for hook in hooks:
         hook.remove()
 

@@ -1,18 +1,19 @@
 """What the functions of channel surgery accept, refuse, and leave as it was."""
 
 import copy
+import re
 from functools import partial
 
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import prune
+from torch.nn.utils import parametrizations, prune
 
 from prunelab.channels.rules import rule
 from prunelab.models import resnet20, small_convnet
 from prunelab.pruning import apply_global_pruning
-from prunelab.surgery import CannotCut, prune_channels, prune_network
-from tests.helpers import left_as_it_was, random_state_left_alone
+from prunelab.surgery import CannotCut, LeftAlone, channel_groups, prune_channels, prune_network
+from tests.helpers import left_as_it_was, random_state_left_alone, same, state
 from tests.surgery_cases import CASES, Net, chain, conv, image, tokens
 from tests.surgery_oracle import assert_exact, randomize
 
@@ -222,3 +223,34 @@ def test_a_small_network_is_copied_whole():
     twin = copy.deepcopy(small)
     assert torch.equal(twin.eval()(X.float()), small.eval()(X.float()))
     assert twin.kept_channels is not small.kept_channels
+
+
+COMPUTED = {  # a layer, and what makes its weight a parameter
+    "weight_norm": (parametrizations.weight_norm, "remove_parametrizations"),
+    "spectral_norm": (parametrizations.spectral_norm, "remove_parametrizations"),
+    "old weight_norm": (nn.utils.weight_norm, "remove_weight_norm"),
+    "old spectral_norm": (nn.utils.spectral_norm, "remove_spectral_norm"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*weight_norm:DeprecationWarning")
+@pytest.mark.parametrize("name", COMPUTED)
+def test_a_layer_whose_weight_is_computed_stays_and_the_others_are_cut(name):
+    normalize, removal = COMPUTED[name]
+
+    def build() -> Net:
+        layers = {"n": normalize(conv(8, 8)), "a": conv(3, 8), "b": conv(3, 8), "out": conv(16, 2)}
+        return Net(lambda m, x: m.out(torch.cat([m.n(m.a(x)), m.b(x)], 1)), **layers)
+
+    with torch.no_grad():
+        model, again = randomize(build()), randomize(build())
+    model(image())
+    again.load_state_dict(model.state_dict())
+    stays = channel_groups(model, image()).set_index(["layer", "role"])["stays"]
+    assert re.search(f"enters 'n', whose weight is computed .*{removal}", stays["a", "writes"])
+    with pytest.warns(LeftAlone):
+        small = prune_network(model, 0.5, image())
+    assert small.b.out_channels == 4
+    assert same(state(small.n), state(model.n))
+    assert_exact(again, small, image())

@@ -23,8 +23,8 @@ Each file needs only those before it:
 | `tags` | the tensor of tags, and what can be asked of one |
 | `findings` | what a pass through the network finds out: ties, fixed tags, steps |
 | `numbers` | attributes by which modules say how wide they are |
-| `rules` | a function for each kind of operation; **add one here**, or in the next five |
-| `moves`, `averages`, `layers`, `normalization`, `attention` | the rules, by kind |
+| `rules` | a function for each kind of operation; **add one here**, or in the next six |
+| `moves`, `averages`, `layers`, `normalization`, `attention`, `recurrent` | the rules, by kind |
 | `following` | runs the forward on tags and gives every operation to its rule |
 | `cut` | narrows tensors, and what modules say of their widths |
 | `rehearsal` | runs the cut network on the tags that are left |

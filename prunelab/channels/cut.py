@@ -7,6 +7,7 @@ import copy
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from prunelab.channels.tags import kept_along
 
@@ -44,11 +45,12 @@ def cut(model: nn.Module, kept: Kept) -> nn.Module:
         new = new if kept.get(name) else new.clone()
         is_parameter = isinstance(tensor, nn.Parameter)
         small_tensors[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if is_parameter else new
-    small = copy.deepcopy(model, small_tensors)
+    small = copy.deepcopy(model, small_tensors | computed(model))
     names = {id(small_tensors[id(p)]): name for name, p in model.named_parameters()}
     for module in small.modules():
-        weight = getattr(module, "weight", None)
-        match_attributes(module, kept.get(names.get(id(weight), ""), {}))
+        if not is_parametrized(module):  # to ask for its weight may change it, and it is never cut
+            weight = getattr(module, "weight", None)
+            match_attributes(module, kept.get(names.get(id(weight), ""), {}))
     tensors = {name for name, _ in [*model.named_parameters(), *model.named_buffers()]}
     for name in kept.keys() - tensors:  # a number of a module
         owner, _, attribute = name.rpartition(".")
@@ -58,6 +60,13 @@ def cut(model: nn.Module, kept: Kept) -> nn.Module:
         left = len(whole[kept[name][0].cpu()])
         setattr(small.get_submodule(owner), attribute, (left,) if is_shape else left)
     return small
+
+
+def computed(model: nn.Module) -> dict[int, Tensor]:
+    """Weights that a forward has computed and left in a module, without what they came from: only
+    so can they be copied."""
+    values = (value for module in model.modules() for value in vars(module).values())
+    return {id(v): v.detach() for v in values if isinstance(v, Tensor) and not v.is_leaf}
 
 
 def match_attributes(module: nn.Module, kept: dict[int, Tensor]) -> None:
@@ -73,6 +82,11 @@ def match_attributes(module: nn.Module, kept: dict[int, Tensor]) -> None:
             module.num_features = len(vector)
     if isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is None:
         module.kdim, module.vdim = module.k_proj_weight.shape[1], module.v_proj_weight.shape[1]
+    if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+        end = "_l0" if isinstance(module, nn.RNNBase) else ""
+        module.input_size = getattr(module, f"weight_ih{end}").size(1)
+        if not getattr(module, "proj_size", 0):
+            module.hidden_size = getattr(module, f"weight_hh{end}").size(1)
     if not torch.is_tensor(weight):
         return
     if isinstance(module, nn.modules.conv._ConvNd):

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from prunelab.channels import attention, averages, layers, moves  # noqa: F401  they register rules
+from prunelab.channels import attention, averages, moves, recurrent  # noqa: F401  they register rules
+from prunelab.channels.cut import computed
 from prunelab.channels.findings import CannotFollow, Findings, Step
 from prunelab.channels.normalization import by_hand
 from prunelab.channels.numbers import widths_said
@@ -191,6 +192,7 @@ def twin(model: nn.Module) -> nn.Module:
     shared."""
     on_cpu = {id(p): _on_cpu(p) for p in model.parameters()}
     on_cpu |= {id(b): _empty(b) for b in model.buffers() if b.is_meta}
+    on_cpu |= computed(model)
     return copy.deepcopy(model, on_cpu).cpu()
 
 
