@@ -63,6 +63,19 @@ def response(x: Tensor) -> Tensor:
     return x + x * (norms / (norms.mean(1, keepdim=True) + 1e-6))
 
 
+class OwnNorm(nn.Module):
+    """LayerNorm that knows its width as a shape."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.weight, self.bias = parameter(width), parameter(width)
+        self.normalized_shape, self.eps = (width,), 1e-6
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+
+rows("own LayerNorm -> a", lambda m, x: m.n(m.a(x)), n=OwnNorm(8))
 by_hand("functional LayerNorm -> a", lambda x: F.layer_norm(x, (x.size(-1),)))
 by_hand("functional RMSNorm -> a", lambda x: F.rms_norm(x, x.shape[-1:]))
 by_hand("root of mean squares by hand -> a", of_squares)

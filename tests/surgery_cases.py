@@ -165,7 +165,7 @@ between("concatenation with itself -> a", lambda y: torch.cat([y, -y], 1), out=c
 maps("concatenation over space -> a b", lambda m, x: torch.cat([m.a(x), m.b(x)], 2))
 maps("dense block -> a b c", dense_block, b=conv(8, 6), c=conv(6, 4), out=conv(26, 2))
 maps("stack and mean -> a", lambda m, x: torch.stack([m.a(x), m.a(2 * x)]).mean(0))
-maps("stack and sum of two -> nothing", lambda m, x: torch.stack([m.a(x), m.b(x)]).sum(0))
+maps("stack and sum of two -> a b", lambda m, x: torch.stack([m.a(x), m.b(x)]).sum(0))
 maps("module used twice -> a b", lambda m, x: m.b(F.relu(m.b(m.a(x)))), b=conv(8, 8))
 maps("module on two inputs -> a", lambda m, x, y: m.a(x) - m.a(y), (image(), image() ** 2))
 outer = {"a": Linear(12, 4), "b": Linear(12, 6), "out": Linear(24, 2)}

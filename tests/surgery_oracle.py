@@ -51,6 +51,7 @@ class MaskedNorm(nn.Module):
     def __init__(self, norm: nn.Module, kept: dict[int, Tensor]):
         super().__init__()
         self.norm, self.kept = [norm], kept  # in a list, so that no name changes
+        self.eps = norm.eps
         if norm.weight is not None:
             self.weight = norm.weight
         if getattr(norm, "bias", None) is not None:
@@ -113,7 +114,7 @@ def reference(model: nn.Module, small: nn.Module, reads: dict[str, int] | None =
             own = (getattr(module, f"{kind}_weight") for kind in PROJECTIONS)
             reads |= {shared[id(weight)]: 1 for weight in own if weight is not None}
         for name, child in module.named_children():
-            if isinstance(child, nn.LayerNorm | nn.RMSNorm | nn.GroupNorm):
+            if hasattr(child, "normalized_shape") or isinstance(child, nn.GroupNorm):
                 number = f"{path}.{name}.{NUMBERS.get(type(child), 'normalized_shape')}".strip(".")
                 of_weight = kept.get(shared.get(id(child.weight), number), {})
                 if of_weight:

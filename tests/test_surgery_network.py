@@ -21,8 +21,9 @@ from prunelab.surgery import (
     prune_network,
     save_network,
 )
+from tests import recurrent_cases  # noqa: F401  it adds cases
 from tests.helpers import left_as_it_was, same, state
-from tests.surgery_cases import Net, chain, conv, cut_layers, image, widths
+from tests.surgery_cases import CASES, Net, chain, conv, cut_layers, image, widths
 from tests.surgery_oracle import assert_exact, randomize
 
 X = image(1, 28)
@@ -496,3 +497,13 @@ def test_a_forward_that_changes_from_call_to_call_is_not_cut():
     assert (table["group"] == 0).all()
     why = table.query("layer == 'a' and role == 'writes'")["stays"].item()
     assert "takes another path" in why
+
+
+@pytest.mark.parametrize("name", ["LSTM of two layers -> a n b", "LayerNorm without weights -> a"])
+def test_numbers_of_modules_are_stored(name, tmp_path):
+    case = CASES[name]
+    small = prune_network(randomize(case.build()), 0.5, case.inputs)
+    save_network(small, tmp_path / "small.pt")
+    loaded = load_network(case.build().double(), tmp_path / "small.pt")
+    assert torch.equal(loaded(case.inputs), small(case.inputs))
+    assert repr(loaded) == repr(small)

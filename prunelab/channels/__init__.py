@@ -26,6 +26,7 @@ Each file needs only those before it:
 | `rules` | a function for each kind of operation; **add one here**, or in the next six |
 | `moves`, `averages`, `layers`, `normalization`, `attention`, `recurrent` | the rules, by kind |
 | `following` | runs the forward on tags and gives every operation to its rule |
+| `passes` | follows a network, twice where it has heads, and joins the tags that are one |
 | `cut` | narrows tensors, and what modules say of their widths |
 | `rehearsal` | runs the cut network on the tags that are left |
 | `plan` | units and groups, which of them stay, and the cut as a whole |

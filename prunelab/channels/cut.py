@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from prunelab.channels.tags import kept_along
+from prunelab.channels.tags import computed, kept_along
 
 Kept = dict[str, dict[int, Tensor]]
 """Indices to keep, for every parameter or buffer and every dimension of it that loses some."""
@@ -60,13 +60,6 @@ def cut(model: nn.Module, kept: Kept) -> nn.Module:
         left = len(whole[kept[name][0].cpu()])
         setattr(small.get_submodule(owner), attribute, (left,) if is_shape else left)
     return small
-
-
-def computed(model: nn.Module) -> dict[int, Tensor]:
-    """Weights that a forward has computed and left in a module, without what they came from: only
-    so can they be copied."""
-    values = (value for module in model.modules() for value in vars(module).values())
-    return {id(v): v.detach() for v in values if isinstance(v, Tensor) and not v.is_leaf}
 
 
 def match_attributes(module: nn.Module, kept: dict[int, Tensor]) -> None:

@@ -16,12 +16,21 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from prunelab.channels import attention, averages, moves, recurrent  # noqa: F401  they register rules
-from prunelab.channels.cut import computed
 from prunelab.channels.findings import CannotFollow, Findings, Step
 from prunelab.channels.normalization import by_hand
 from prunelab.channels.numbers import widths_said
 from prunelab.channels.rules import RULES, no_rule, operation_name, unfollowed
-from prunelab.channels.tags import INPUT, Tags, along, as_tags, filled, hollow, same_tags, tags_in
+from prunelab.channels.tags import (
+    INPUT,
+    Tags,
+    along,
+    as_tags,
+    computed,
+    filled,
+    hollow,
+    same_tags,
+    tags_in,
+)
 
 
 def _names(text: str) -> frozenset[str]:

@@ -8,7 +8,7 @@ channels that is used for nothing but to normalize them.
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prunelab.channels.findings import Findings, Step
 from prunelab.channels.numbers import channels_along
@@ -53,6 +53,8 @@ def layer_norm(found, func, input, normalized_shape, weight=None, bias=None, *ar
         return as_tags(tags)
     if weight is None or not is_whole:
         return no_rule(found, func, (input, normalized_shape, weight, bias), {})
+    if len(normalized_shape) == 1:
+        _counted(found, "normalized_shape", tags, tags.dim() - 1)
     found.carry(weight, tags)
     if isinstance(bias, Tensor):  # for rms_norm it is the number eps
         found.carry(bias, tags)
@@ -82,9 +84,13 @@ def group_norm(found, func, input, num_groups, weight=None, bias=None, *args, **
 
 
 def _counted(found: Findings, attribute: str, tags: Tensor, dim: int) -> None:
-    """A module without vectors says by number how many channels it expects."""
-    name, module, _ = found.running[-1] if found.running else ("", None, [])
-    if hasattr(module, attribute):
+    """The running module says by number how many channels it expects; of those of torch with a
+    weight `cut` knows."""
+    name, module, _ = found.running[-1]
+    size = tags.size(dim)
+    is_known = type(module) in (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
+    is_known = is_known and module.weight is not None
+    if not is_known and getattr(module, attribute, None) in (size, (size,)):
         counted = found.named_axis(f"{name}.{attribute}", 0, tags.shape[dim : dim + 1])
         found.tie(along(counted, dim, tags.dim()), tags)
 

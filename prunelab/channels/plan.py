@@ -7,17 +7,14 @@ units side by side on one axis of a layer.
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 
 from prunelab.channels.cut import after, cut, kept_indices
-from prunelab.channels.findings import CannotFollow, Findings
-from prunelab.channels.following import as_arguments, follow, twin
+from prunelab.channels.findings import CannotFollow
+from prunelab.channels.following import as_arguments
+from prunelab.channels.passes import components, followed, tied
 from prunelab.channels.rehearsal import rehearse
-from prunelab.channels.tags import MOST_TAGS
 from prunelab.checks import said
 from prunelab.checks.tensors import first_line
 
@@ -62,12 +59,12 @@ class Plan:
             raise CannotCut(f"example_inputs {shape} are empty; give at least one example")
         self.arguments = as_arguments(example_inputs)
         try:
-            self.found = found = _followed(model, self.arguments)
+            self.found = found = followed(model, self.arguments)
         except Exception as error:
             raise CannotCut(
                 f"the forward can't be followed with these example_inputs: {first_line(error)}"
             ) from error
-        self.unit = _tied(found.ties, found.count)
+        self.unit = tied(found.ties, found.count)
         self.stays: dict[int, str] = {}
         self.paces: list[tuple[Tensor, Tensor]] = []
         self.parts: list[list[Tensor]] = []
@@ -102,7 +99,7 @@ class Plan:
         if not free:
             return []
         firsts = torch.cat([units[:1].expand(len(units)) for units in free])
-        group_of = _components(firsts, torch.cat(free), len(self.unit))
+        group_of = components(firsts, torch.cat(free), len(self.unit))
         groups: dict[int, list[Tensor]] = {}
         for units in free:
             groups.setdefault(int(group_of[units[0]]), []).append(units)
@@ -134,7 +131,7 @@ class Plan:
         ]
         pairs = [pair for pair in pairs if len(pair) == 2]
         ends = torch.tensor(pairs, dtype=torch.long).view(-1, 2)
-        paces = _components(ends[:, 0], ends[:, 1], len(groups)).tolist()
+        paces = components(ends[:, 0], ends[:, 1], len(groups)).tolist()
         return [group._replace(pace=pace) for group, pace in zip(groups, paces, strict=True)]
 
     def _is_all_of(self, group: Group, tags: Tensor) -> bool:
@@ -234,62 +231,3 @@ class Plan:
         mask = torch.zeros(len(self.unit), dtype=torch.bool)
         mask[units] = True
         return mask
-
-
-def _followed(model: nn.Module, arguments: tuple[tuple, dict]) -> Findings:
-    """The findings about a network.
-
-    Where narrower groups of a convolution would be all one unit, and more can go with whole groups,
-    these go. Networks with heads are followed again, each head as one channel.
-    """
-    found = _first_pass(model, arguments, set())
-    if stuck := _stuck_groups(found):
-        found = max(found, _first_pass(model, arguments, stuck), key=_axes_that_can_go)
-    if not found.early:
-        return found
-    copy = twin(model)
-    again = Findings(copy)
-    head = _tied(found.early, found.count)
-    tags = torch.arange(found.count)
-    first = torch.full_like(tags, found.count).scatter_reduce(0, head, tags, "amin")
-    again.begin_again(found, first[head])
-    follow(copy, again, arguments)
-    return again
-
-
-def _first_pass(model: nn.Module, arguments: tuple, whole_groups: set[str]) -> Findings:
-    copy = twin(model)
-    found = Findings(copy)
-    found.whole_groups = whole_groups
-    follow(copy, found, arguments)
-    return found
-
-
-def _stuck_groups(found: Findings) -> set[str]:
-    """Weights with groups in which all positions are one unit."""
-    unit = _tied(found.ties, found.count) if found.narrowed_groups else torch.empty(0)
-    return {
-        name
-        for name in found.narrowed_groups
-        if any(len(unit[tags].unique()) == 1 for tags in found.axes.get(name, {}).values())
-    }
-
-
-def _axes_that_can_go(found: Findings) -> int:
-    """How many layers write several units that may go."""
-    unit = _tied(found.ties, found.count)
-    fixed = torch.cat([torch.empty(0), *(unit[tags] for tags, _ in found.fixed)])
-    written = (unit[found.axes[name][dim]] for name, dim in found.writes)
-    return sum(len(units[~torch.isin(units, fixed)].unique()) > 1 for units in written)
-
-
-def _tied(ties: list[Tensor], count: int) -> Tensor:
-    """For each tag the number of all that are one with it."""
-    pairs = torch.unique(torch.cat([*ties, torch.zeros(1, dtype=torch.long)]))
-    return _components(pairs // MOST_TAGS, pairs % MOST_TAGS, count)
-
-
-def _components(a: Tensor, b: Tensor, count: int) -> Tensor:
-    """For each of `count` nodes the number of its connected component, given edges."""
-    edges = coo_array((np.ones(len(a), dtype=bool), (a.numpy(), b.numpy())), (count, count))
-    return torch.from_numpy(connected_components(edges, directed=False)[1]).long()
