@@ -76,8 +76,8 @@ def prune_channels(model: nn.Module, layer_name: str, channel_indices, example_i
     for every layer that writes these channels and every one that reads them; BatchNorm vectors
     and biases in between are cut alike, and numbers of modules, such as `num_heads`, follow. A head
     of attention goes as a whole, its queries, keys and values. The result computes what `model`
-    computes with the readers' weights for the removed channels set to zero; only LayerNorm, RMSNorm
-    and GroupNorm average over the channels that are left.
+    computes with the readers' weights for the removed channels set to zero; only what is averaged
+    over channels, as by LayerNorm, is averaged over those that are left.
 
     Args:
         model: any network whose forward does not depend on the values of its tensors.

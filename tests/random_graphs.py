@@ -59,6 +59,7 @@ ONE = [  # a layer or a function of a map of a width
     lambda w, draw: conv(w, WIDTHS[draw(3)], draw),
     lambda w, draw: conv(w, w * (1 + draw(2)), draw, groups=w),
     lambda w, draw: conv(w, WIDTHS[draw(3)], draw, groups=1 if w % 2 else 2),
+    lambda w, draw: nn.ConvTranspose2d(w, 2 * WIDTHS[draw(3)], 1, groups=1 if w % 2 else 2),
     lambda w, draw: NORMS[draw(len(NORMS))](w),
     lambda w, draw: nn.GroupNorm(1 if w % 2 else w // 2, w),
 ]

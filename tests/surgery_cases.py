@@ -58,7 +58,7 @@ def tokens(length: int = 5, width: int = 12) -> Tensor:
 
 def widths(model: nn.Module) -> dict[str, int]:
     """Output channels of every layer that makes some."""
-    names = ("out_channels", "out_features", "embedding_dim", "num_heads")
+    names = ("out_channels", "out_features", "embedding_dim", "num_heads", "hidden_size")
     return {
         name: getattr(layer, attribute)
         for name, layer in model.named_modules()
@@ -165,7 +165,7 @@ between("concatenation with itself -> a", lambda y: torch.cat([y, -y], 1), out=c
 maps("concatenation over space -> a b", lambda m, x: torch.cat([m.a(x), m.b(x)], 2))
 maps("dense block -> a b c", dense_block, b=conv(8, 6), c=conv(6, 4), out=conv(26, 2))
 maps("stack and mean -> a", lambda m, x: torch.stack([m.a(x), m.a(2 * x)]).mean(0))
-maps("stack and sum of two -> nothing", lambda m, x: torch.stack([m.a(x), m.b(x)]).sum(0))
+maps("stack and sum of two -> a b", lambda m, x: torch.stack([m.a(x), m.b(x)]).sum(0))
 maps("module used twice -> a b", lambda m, x: m.b(F.relu(m.b(m.a(x)))), b=conv(8, 8))
 maps("module on two inputs -> a", lambda m, x, y: m.a(x) - m.a(y), (image(), image() ** 2))
 outer = {"a": Linear(12, 4), "b": Linear(12, 6), "out": Linear(24, 2)}
@@ -207,10 +207,8 @@ grouped("depthwise with a multiplier -> a g", conv(8, 16, 3, groups=8), 16)
 grouped("grouped -> a g", conv(8, 8, 3, groups=4))
 grouped("two groups -> a g", conv(8, 8, groups=2))
 grouped("grouped with more outputs -> a g", conv(8, 12, groups=4), 12)
+grouped("grouped with one output a group -> a g", conv(8, 4, groups=4), 4)
 grouped("transposed -> a g", nn.ConvTranspose2d(8, 8, 2, stride=2))
-grouped("transposed and grouped -> nothing", nn.ConvTranspose2d(8, 8, 2, groups=2))
-both = {"g": conv(8, 8, groups=2), "h": conv(8, 8, groups=2)}
-maps("grouped and shuffled -> nothing", lambda m, x: m.h(shuffle(m.g(m.a(x)), 2)), **both)
 one = {"a": nn.Conv1d(12, 8, 2), "out": nn.Conv1d(8, 2, 1)}
 rows("one-dimensional -> a", lambda m, x: F.max_pool1d(m.a(x), 2), tokens().mT, **one)
 three = {"a": nn.Conv3d(3, 8, 2), "out": nn.Conv3d(8, 2, 1)}
@@ -222,8 +220,6 @@ maps(
     lambda m, x: F.conv2d(m.a(x), m.w, m.bias),
     **{"reads": {"w": 1}, "w": parameter(8, 8, 1, 1), "bias": parameter(8)},
 )
-of_groups = parameter(8, 1, 1, 1)
-maps("fixed groups -> nothing", lambda m, x: F.conv2d(m.a(x), m.w, groups=8), w=of_groups)
 maps("reflected border -> a", lambda m, x: m.a(x), a=conv(3, 8, 3, padding_mode="reflect"))
 maps("circular border -> a", lambda m, x: m.a(x), out=conv(8, 2, 3, padding_mode="circular"))
 
@@ -375,11 +371,13 @@ layer("BatchNorm with neither -> a", BatchNorm2d(8, affine=False, track_running_
 layer("InstanceNorm -> a", nn.InstanceNorm2d(8, affine=True))
 layer("InstanceNorm without weights -> a", nn.InstanceNorm2d(8))
 layer("GroupNorm -> a", GroupNorm(4, 8))
-layer("GroupNorm of one group -> nothing", GroupNorm(1, 8))
+layer("GroupNorm of one group -> a", GroupNorm(1, 8))
+layer("GroupNorm of one group without weights -> a", GroupNorm(1, 8, affine=False))
+layer("GroupNorm of two groups -> a", GroupNorm(2, 8))
 layer("GroupNorm without weights -> nothing", GroupNorm(4, 8, affine=False))
 layer("LayerNorm over a map -> a", LayerNorm([8, 6, 6]))
 weightless = LayerNorm(8, elementwise_affine=False)
-rows("LayerNorm without weights -> nothing", lambda m, x: m.n(m.a(x)), n=weightless)
+rows("LayerNorm without weights -> a", lambda m, x: m.n(m.a(x)), n=weightless)
 rows("RMSNorm -> a", lambda m, x: m.n(m.a(x)), n=nn.RMSNorm(8))
 rows(
     "LayerNorm of fixed shape -> nothing",
@@ -483,9 +481,6 @@ two = {"b": Linear(12, 8), "two": nn.Bilinear(8, 8, 8)}
 rows("bilinear -> nothing", lambda m, x: m.two(m.a(x), m.b(x)), **two)
 of_einsum = {"reads": {"w": 1}, "w": parameter(8, 8)}
 rows("einsum -> a", lambda m, x: torch.einsum("nlc,dc->nld", m.a(x), m.w), **of_einsum)
-for kind in (nn.LSTM, nn.GRU):
-    of_time = {"n": kind(8, 6, batch_first=True), "b": Linear(6, 8)}
-    rows(f"{kind.__name__} -> b", lambda m, x: m.b(m.n(m.a(x))[0]), **of_time)
 rows("attention by hand -> a proj", attention, qkv=Linear(8, 24), proj=Linear(8, 8))
 heads = {"n": nn.MultiheadAttention(8, 2, batch_first=True), "up": Linear(8, 16)}
 rows("MultiheadAttention -> a n n.out_proj up", self_attention, **heads, out=Linear(16, 2))

@@ -14,6 +14,7 @@ from tests.helpers import left_as_it_was
 
 TOLERANCE = 1e-9
 PROJECTIONS = ("in_proj", "q_proj", "k_proj", "v_proj")
+NUMBERS = {nn.GroupNorm: "num_channels"}
 CONVOLUTIONS = nn.modules.conv._ConvNd
 
 
@@ -50,20 +51,24 @@ class MaskedNorm(nn.Module):
     def __init__(self, norm: nn.Module, kept: dict[int, Tensor]):
         super().__init__()
         self.norm, self.kept = [norm], kept  # in a list, so that no name changes
-        self.weight, self.eps = norm.weight, norm.eps
+        self.eps = norm.eps
+        if norm.weight is not None:
+            self.weight = norm.weight
         if getattr(norm, "bias", None) is not None:
             self.bias = norm.bias
 
     def forward(self, x: Tensor) -> Tensor:
         norm = self.norm[0]
-        kept, bias = self.kept, getattr(self, "bias", None)
-        dims = [norm.weight.dim() - d for d in kept]  # from the end
+        shape = getattr(norm, "normalized_shape", (getattr(norm, "num_channels", 0),))
+        kept, weight = self.kept, getattr(self, "weight", x.new_ones(shape))
+        bias = getattr(self, "bias", x.new_zeros(shape))
+        dims = [len(shape) - d for d in kept]  # from the end
         is_channel_first = isinstance(norm, nn.GroupNorm) or type(norm).__name__ == "LayerNorm2d"
         axes = [1 if is_channel_first else x.dim() - d for d in dims]
-        part, weight = x, self.weight
+        part = x
         for axis, (d, indices) in zip(axes, kept.items(), strict=True):
-            part, weight = part.index_select(axis, indices), weight.index_select(d, indices)
-            bias = bias if bias is None else bias.index_select(d, indices)
+            part = part.index_select(axis, indices)
+            weight, bias = weight.index_select(d, indices), bias.index_select(d, indices)
         if isinstance(norm, nn.GroupNorm):  # each channel with the others of its first group
             of_group = kept[0] // (norm.num_channels // norm.num_groups)
             parts = [
@@ -92,21 +97,26 @@ def reference(model: nn.Module, small: nn.Module, reads: dict[str, int] | None =
     Args:
         reads: the reading dimension of parameters that the model uses without a layer.
     """
-    whole = copy.deepcopy(model)
+    whole = copy.deepcopy(model).eval()
     kept = small.kept_channels
     reads = dict(reads or {})
     shared = {id(p): name for name, p in whole.named_parameters()}
-    for module in list(whole.modules()):
-        if isinstance(module, CONVOLUTIONS) and module.groups == 1:
+    for path, module in list(whole.named_modules()):
+        if hasattr(module, "averages"):
+            module.kept = kept.get(module.averages, {}).get(0)
+        if isinstance(module, CONVOLUTIONS):
             reads.setdefault(shared.get(id(module.weight)), 0 if module.transposed else 1)
         elif isinstance(module, nn.Linear) and id(module.weight) in shared:
             reads.setdefault(shared[id(module.weight)], 1)
+        elif isinstance(module, nn.RNNBase | nn.RNNCellBase):
+            reads |= {shared[id(p)]: 1 for p in module.parameters() if p.dim() == 2}
         elif isinstance(module, nn.MultiheadAttention):
             own = (getattr(module, f"{kind}_weight") for kind in PROJECTIONS)
             reads |= {shared[id(weight)]: 1 for weight in own if weight is not None}
         for name, child in module.named_children():
-            if isinstance(child, nn.LayerNorm | nn.RMSNorm | nn.GroupNorm):
-                of_weight = kept.get(shared.get(id(child.weight)), {})
+            if hasattr(child, "normalized_shape") or isinstance(child, nn.GroupNorm):
+                number = f"{path}.{name}.{NUMBERS.get(type(child), 'normalized_shape')}".strip(".")
+                of_weight = kept.get(shared.get(id(child.weight), number), {})
                 if of_weight:
                     module._modules[name] = MaskedNorm(child, of_weight)
     parameters = {shared[id(p)]: p for p in whole.parameters()}
@@ -147,6 +157,7 @@ def assert_exact(model, small, inputs, reads=None, tolerance: float = TOLERANCE)
 
 def assert_attributes(small: nn.Module, arguments: tuple, named: dict) -> None:
     """What modules say of their widths agrees with their tensors, and with their inputs."""
+    small.eval()  # spectral_norm changes in training whenever its weight is asked for
     for m in small.modules():
         if isinstance(m, CONVOLUTIONS):
             ends = (m.in_channels, m.out_channels // m.groups)
@@ -154,9 +165,11 @@ def assert_attributes(small: nn.Module, arguments: tuple, named: dict) -> None:
             assert ends == m.weight.shape[:2]
         elif isinstance(m, nn.Linear):
             assert (m.out_features, m.in_features) == m.weight.shape
+        elif isinstance(m, nn.RNNBase) and not m.proj_size:
+            assert (m.hidden_size, m.input_size) == (m.weight_hh_l0.size(1), m.weight_ih_l0.size(1))
         elif isinstance(m, nn.Embedding):
             assert m.embedding_dim == m.weight.shape[1]
-        elif getattr(m, "weight", None) is not None:
+        elif torch.is_tensor(getattr(m, "weight", None)):
             for name in ("normalized_shape", "num_channels", "num_parameters"):
                 said = getattr(m, name, m.weight.shape)
                 assert (said if isinstance(said, tuple) else (said,)) == m.weight.shape
@@ -167,7 +180,7 @@ def assert_attributes(small: nn.Module, arguments: tuple, named: dict) -> None:
     norms = [m for m in small.modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
     hooks = [norm.register_forward_pre_hook(check_width) for norm in norms]
     with torch.no_grad():
-        small.eval()(*arguments, **named)
+        small(*arguments, **named)
     for hook in hooks:
         hook.remove()
 

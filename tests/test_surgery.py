@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from prunelab.surgery import prune_channels, prune_network
-from tests import attention_cases  # noqa: F401  it adds cases
+from tests import attention_cases, grouped_cases, norm_cases, operation_cases, recurrent_cases  # noqa: F401  they add cases
 from tests.random_graphs import RandomNetwork
 from tests.surgery_cases import CASES, cut_layers, image, widths
 from tests.surgery_oracle import cut_or_refuse, randomize

@@ -75,7 +75,6 @@ OF_CHANNELS = {  # a function of y
     ).view(y.shape),
     "eps of batch_norm": lambda y: F.batch_norm(y, None, None, training=True, eps=1 / y.size(1)),
     "group_norm without weights": lambda y: F.group_norm(y, y.size(1) // 2),
-    "layer_norm without weights": lambda y: maps(F.layer_norm(rows(y), y.shape[1:2])),
     "new_full": lambda y: one(y, y.new_zeros(1).cpu().new_full((1, 1, 8, 8), y.size(1))),
     "torch.full": lambda y: one(y, torch.full((8, 8), y.size(1))),
     "full_like of a slice": lambda y: y * torch.full_like(y[:, :1], y.size(1)),

@@ -1,18 +1,20 @@
 """What the functions of channel surgery accept, refuse, and leave as it was."""
 
 import copy
+import re
+import threading
 from functools import partial
 
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import prune
+from torch.nn.utils import parametrizations, prune
 
 from prunelab.channels.rules import rule
 from prunelab.models import resnet20, small_convnet
 from prunelab.pruning import apply_global_pruning
-from prunelab.surgery import CannotCut, prune_channels, prune_network
-from tests.helpers import left_as_it_was, random_state_left_alone
+from prunelab.surgery import CannotCut, LeftAlone, channel_groups, prune_channels, prune_network
+from tests.helpers import left_as_it_was, random_state_left_alone, same, state
 from tests.surgery_cases import CASES, Net, chain, conv, image, tokens
 from tests.surgery_oracle import assert_exact, randomize
 
@@ -28,8 +30,8 @@ def grouped() -> Net:
 WRONG_CHANNELS = [  # a layer, channels of it, words of the refusal
     ("a", range(8), "all that 'a' has; keep at least one"),
     ("out", [0], "is the model's output"),
-    ("g", [0], r"go only together with its channels \[1\]"),
-    ("a", [2], r"go only together with its channels \[3\]"),  # half a group, by its reader
+    ("g", [0], r"go only together with its channels \[2, 4, 6\]"),
+    ("a", [1, 3], r"go only together with its channels \[5, 7\]"),  # two groups of its reader
     ("aa", [0], "'aa' is no layer of the model; did you mean 'a'?"),
     ("zzzzz", [0], "see named_modules"),
     (3, [0], "'3' is no layer"),
@@ -41,7 +43,7 @@ WRONG_CHANNELS = [  # a layer, channels of it, words of the refusal
     ("a", "01", "must be whole numbers"),
     ("a", None, "must be whole numbers"),
     ("a", {0, 1}, "must be whole numbers"),
-    ("block.0", [0], r"only carries them; name one of .*\['a', 'g'\]"),
+    ("block.0", [0], r"only carries them; name one of .*\['g'\]"),
     ("block", [0], "has no weights of its own; name a layer in it"),
     ("block.1", [0], "has no weights of its own"),
     ("idle", [0], "'idle' is never reached by the forward"),
@@ -138,9 +140,18 @@ def test_masked_layers_are_to_be_made_permanent_first():
 
 def test_model_that_cannot_be_copied():
     model = chain()
-    model.cache = model(image().float())  # has a gradient function
-    with pytest.raises(CannotCut, match="deepcopy"):
+    model.lock = threading.Lock()
+    with pytest.raises(CannotCut, match="cannot pickle"):
         prune_network(model, 0.5, image().float())
+
+
+def test_what_a_forward_has_left_in_a_model_is_copied_without_its_history():
+    model = chain()
+    model.cache = model(image().float())
+    small = prune_network(model, 0.5, image().float())
+    assert model.cache.grad_fn is not None
+    assert small.cache.grad_fn is None
+    assert torch.equal(small.cache, model.cache)
 
 
 @pytest.mark.parametrize(
@@ -222,3 +233,34 @@ def test_a_small_network_is_copied_whole():
     twin = copy.deepcopy(small)
     assert torch.equal(twin.eval()(X.float()), small.eval()(X.float()))
     assert twin.kept_channels is not small.kept_channels
+
+
+COMPUTED = {  # a layer, and what makes its weight a parameter
+    "weight_norm": (parametrizations.weight_norm, "remove_parametrizations"),
+    "spectral_norm": (parametrizations.spectral_norm, "remove_parametrizations"),
+    "old weight_norm": (nn.utils.weight_norm, "remove_weight_norm"),
+    "old spectral_norm": (nn.utils.spectral_norm, "remove_spectral_norm"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*weight_norm:DeprecationWarning")
+@pytest.mark.parametrize("name", COMPUTED)
+def test_a_layer_whose_weight_is_computed_stays_and_the_others_are_cut(name):
+    normalize, removal = COMPUTED[name]
+
+    def build() -> Net:
+        layers = {"n": normalize(conv(8, 8)), "a": conv(3, 8), "b": conv(3, 8), "out": conv(16, 2)}
+        return Net(lambda m, x: m.out(torch.cat([m.n(m.a(x)), m.b(x)], 1)), **layers)
+
+    with torch.no_grad():
+        model, again = randomize(build()), randomize(build())
+    model(image())
+    again.load_state_dict(model.state_dict())
+    stays = channel_groups(model, image()).set_index(["layer", "role"])["stays"]
+    assert re.search(f"enters 'n', whose weight is computed .*{removal}", stays["a", "writes"])
+    with pytest.warns(LeftAlone):
+        small = prune_network(model, 0.5, image())
+    assert small.b.out_channels == 4
+    assert same(state(small.n), state(model.n))
+    assert_exact(again, small, image())

@@ -21,8 +21,9 @@ from prunelab.surgery import (
     prune_network,
     save_network,
 )
+from tests import recurrent_cases  # noqa: F401  it adds cases
 from tests.helpers import left_as_it_was, same, state
-from tests.surgery_cases import Net, chain, conv, cut_layers, image, widths
+from tests.surgery_cases import CASES, Net, chain, conv, cut_layers, image, widths
 from tests.surgery_oracle import assert_exact, randomize
 
 X = image(1, 28)
@@ -240,7 +241,8 @@ ROUNDED = {  # network, ratio, round_to, widths
     "never more than there are": (chain(width=8), 0.5, 100, {"a": 8}),
     "depthwise with a multiplier": (grouped(24, 48, 24), 0.5, 8, {"a": 16, "g": 32}),
     "grouped in pairs": (grouped(24, 24, 12), 0.5, 4, {"a": 12, "g": 12}),
-    "3 and 2 channels go together": (grouped(36, 24, 12), 0.5, 4, {"a": 24, "g": 16}),
+    "3 of one layer, 1 of another": (grouped(36, 12, 12), 0.5, 4, {"a": 24, "g": 8}),
+    "in each of 4 groups": (grouped(24, 40, 4), 0.5, 8, {"a": 16, "g": 24}),
 }
 
 
@@ -365,12 +367,34 @@ def test_channels_of_a_residual_block():
 
 
 def test_units_of_several_channels():
-    layers = {"a": conv(3, 8), "g": conv(8, 12, groups=4), "out": nn.Linear(12 * 36, 2)}
+    layers = {"a": conv(3, 8), "g": conv(8, 4, groups=4), "out": nn.Linear(4 * 36, 2)}
     model = Net(lambda m, x: m.out(m.g(m.a(x)).flatten(1)), **layers)
     table = channel_groups(model, image().float()).query("group == 1").set_index(["layer", "role"])
     assert table["units"].tolist() == [4, 4, 4]
-    channels = {("a", "writes"): 8, ("g", "writes"): 12, ("out", "reads"): 12 * 36}
+    channels = {("a", "writes"): 8, ("g", "writes"): 4, ("out", "reads"): 4 * 36}
     assert table["channels"].to_dict() == channels
+
+
+def test_the_same_positions_of_all_groups_are_a_unit():
+    model = grouped(8, 12, 4)
+    table = channel_table(model, image().float())
+    units = {key: list(rows["unit"]) for key, rows in table.groupby(["layer", "role"])}
+    of_g, outputs = units["g", "reads"], units["g", "writes"][:3]
+    assert units["a", "writes"] == of_g * 4
+    assert units["g", "writes"] == units["out", "reads"] == outputs * 4
+    assert len({*of_g, *outputs}) == 5
+
+
+def test_narrower_groups_and_then_fewer_are_stored(tmp_path):
+    model, x = randomize(grouped(8, 8, 4)), image()
+    once = prune_network(model, 0.5, x)
+    assert (once.g.groups, once.g.weight.shape[:2]) == (4, (4, 1))
+    twice = prune_network(once, 0.5, x)
+    assert (twice.g.groups, twice.g.weight.shape[:2]) == (2, (2, 1))
+    assert_exact(model, once, x)
+    assert_exact(model, twice, x)
+    save_network(twice, tmp_path / "small.pt")
+    assert torch.equal(load_network(model, tmp_path / "small.pt")(x), twice(x))
 
 
 def test_a_group_of_groupnorm_is_a_unit():
@@ -473,3 +497,13 @@ def test_a_forward_that_changes_from_call_to_call_is_not_cut():
     assert (table["group"] == 0).all()
     why = table.query("layer == 'a' and role == 'writes'")["stays"].item()
     assert "takes another path" in why
+
+
+@pytest.mark.parametrize("name", ["LSTM of two layers -> a n b", "LayerNorm without weights -> a"])
+def test_numbers_of_modules_are_stored(name, tmp_path):
+    case = CASES[name]
+    small = prune_network(randomize(case.build()), 0.5, case.inputs)
+    save_network(small, tmp_path / "small.pt")
+    loaded = load_network(case.build().double(), tmp_path / "small.pt")
+    assert torch.equal(loaded(case.inputs), small(case.inputs))
+    assert repr(loaded) == repr(small)

@@ -130,7 +130,7 @@ CUT = {  # a network, layers that are cut, layers that stay with the reason
     "a computed weight": (
         twice(lambda m, y: F.linear(y, torch.cat([m.p, m.p])), p=nn.Parameter(torch.randn(4, 8))),
         {"b"},
-        {"a": "enters `linear` with a weight that the forward computes; make it a parameter"},
+        {"a": "enters a layer, whose weight is computed from others; make it a parameter"},
     ),
 }
 
@@ -213,9 +213,8 @@ def test_older_norms_of_weights_stay_whole_and_the_rest_is_cut_and_loaded(norm, 
     assert cut_layers(model, small) == {"b"}
     assert small.c.weight is not model.c.weight
     why = channel_groups(model, x).query("layer == 'a' and role == 'writes'")["stays"].item()
-    assert (
-        why == "enters `linear` with a weight that the forward of 'c' computes; make it a parameter"
-    )
+    removal = f"remove_{norm.__name__} makes it a parameter"
+    assert why == f"enters 'c', whose weight is computed from others; {removal}"
     save_network(small, tmp_path / "small.pt")
     loaded = load_network(build(), tmp_path / "small.pt")
     assert torch.equal(loaded(x), small(x))

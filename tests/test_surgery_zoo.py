@@ -35,13 +35,13 @@ SMALLEST = {  # share of the parameters that cutting half of all that can be cut
     "shufflenet_v2_x0_5": 0.54,
     "efficientnet_b0": 0.28,
     "efficientnet_v2_s": 0.27,
-    "regnet_x_400mf": 0.32,
-    "regnet_y_400mf": 0.29,
+    "regnet_x_400mf": 0.26,
+    "regnet_y_400mf": 0.27,
 }
 swin = partial(SwinTransformer, [4, 4], 48, [2, 2, 1, 1], [3, 6, 12, 24], num_classes=10)
 block = CNBlockConfig
 SMALLER = {  # the same layers in fewer and narrower blocks, and the share
-    "resnext50_32x4d": (lambda: ResNet(Bottleneck, [2, 1, 1, 1], 10, False, 32, 4), 0.28),
+    "resnext50_32x4d": (lambda: ResNet(Bottleneck, [2, 1, 1, 1], 10, False, 32, 4), 0.26),
     "wide_resnet50_2": (lambda: ResNet(Bottleneck, [1] * 4, 10, width_per_group=128), 0.26),
     "densenet121": (lambda: DenseNet(16, (3, 3, 3, 3), 32, num_classes=10), 0.27),
     "convnext_tiny": (lambda: ConvNeXt([block(96, 192, 2), block(192, None, 1)], 0.1), 0.42),

@@ -12,6 +12,10 @@ mixed gets one tag from the start in a second pass. Numbers of modules, such as 
 the width they name, and heads keep in proportion to the channels they read where a forward reckons
 so.
 
+A convolution in groups gets narrower inside each of them: all groups lose the same positions, and
+stay as many. Whole groups go where a group reads or writes one channel, as depthwise, or where the
+same positions would be all channels at once.
+
 Each file needs only those before it:
 
 | file | job |
@@ -19,9 +23,10 @@ Each file needs only those before it:
 | `tags` | the tensor of tags, and what can be asked of one |
 | `findings` | what a pass through the network finds out: ties, fixed tags, steps |
 | `numbers` | attributes by which modules say how wide they are |
-| `rules` | a function for each kind of operation; **add one here**, or in the next three |
-| `moves`, `layers`, `attention` | the rules of movement; layers, pooling, averages; products |
+| `rules` | a function for each kind of operation; **add one here**, or in the next six |
+| `moves`, `averages`, `layers`, `normalization`, `attention`, `recurrent` | the rules, by kind |
 | `following` | runs the forward on tags and gives every operation to its rule |
+| `passes` | follows a network, twice where it has heads, and joins the tags that are one |
 | `cut` | narrows tensors, and what modules say of their widths |
 | `rehearsal` | runs the cut network on the tags that are left |
 | `plan` | units and groups, which of them stay, and the cut as a whole |

@@ -219,6 +219,6 @@ def _attention_weights(heads: Tensor, shape: torch.Size, options: dict) -> Tags:
     """One of each head; or their average, which mixes the heads of whoever uses it."""
     if options.get("average_attn_weights", True):
         average = as_tags(filled(FIXED, shape))
-        average.mixes = heads
+        average.mixes = heads, "is averaged over the heads in the attention weights"
         return average
     return as_tags(heads.expand(shape))

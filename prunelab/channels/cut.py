@@ -7,10 +7,9 @@ import copy
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.spectral_norm import SpectralNorm
-from torch.nn.utils.weight_norm import WeightNorm
+from torch.nn.utils.parametrize import is_parametrized
 
-from prunelab.channels.tags import kept_along
+from prunelab.channels.tags import computed, kept_along
 
 Kept = dict[str, dict[int, Tensor]]
 """Indices to keep, for every parameter or buffer and every dimension of it that loses some."""
@@ -46,32 +45,29 @@ def cut(model: nn.Module, kept: Kept) -> nn.Module:
         new = new if kept.get(name) else new.clone()
         is_parameter = isinstance(tensor, nn.Parameter)
         small_tensors[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if is_parameter else new
-    small = copy.deepcopy(model, small_tensors | computed_weights(model))
+    small = copy.deepcopy(model, small_tensors | computed(model))
+    names = {id(small_tensors[id(p)]): name for name, p in model.named_parameters()}
     for module in small.modules():
-        match_attributes(module)
+        if not is_parametrized(module):  # to ask for its weight may change it, and it is never cut
+            weight = getattr(module, "weight", None)
+            match_attributes(module, kept.get(names.get(id(weight), ""), {}))
     tensors = {name for name, _ in [*model.named_parameters(), *model.named_buffers()]}
     for name in kept.keys() - tensors:  # a number of a module
         owner, _, attribute = name.rpartition(".")
-        module = small.get_submodule(owner)
-        whole = torch.arange(getattr(model.get_submodule(owner), attribute))
-        setattr(module, attribute, len(whole[kept[name][0].cpu()]))
+        number = getattr(model.get_submodule(owner), attribute)
+        is_shape = isinstance(number, tuple)
+        whole = torch.arange(*number) if is_shape else torch.arange(number)
+        left = len(whole[kept[name][0].cpu()])
+        setattr(small.get_submodule(owner), attribute, (left,) if is_shape else left)
     return small
 
 
-def computed_weights(model: nn.Module) -> dict[int, Tensor]:
-    """Copies of the weights that the hooks of the older weight_norm and spectral_norm make of other
-    parameters before every forward, by `id`; torch itself copies none that has a gradient."""
-    return {
-        id(weight): weight.detach().clone()
-        for module in model.modules()
-        for hook in module._forward_pre_hooks.values()
-        if isinstance(hook, WeightNorm | SpectralNorm)
-        if torch.is_tensor(weight := vars(module).get(hook.name))
-    }
+def match_attributes(module: nn.Module, kept: dict[int, Tensor]) -> None:
+    """Make what a module says of its widths agree with its tensors.
 
-
-def match_attributes(module: nn.Module) -> None:
-    """Make what a module says of its widths agree with its tensors."""
+    Args:
+        kept: the indices that are left of its weight.
+    """
     weight = getattr(module, "weight", None)
     if isinstance(module, nn.modules.batchnorm._NormBase):
         vector = weight if weight is not None else module.running_mean
@@ -79,15 +75,20 @@ def match_attributes(module: nn.Module) -> None:
             module.num_features = len(vector)
     if isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is None:
         module.kdim, module.vdim = module.k_proj_weight.shape[1], module.v_proj_weight.shape[1]
+    if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+        end = "_l0" if isinstance(module, nn.RNNBase) else ""
+        module.input_size = getattr(module, f"weight_ih{end}").size(1)
+        if not getattr(module, "proj_size", 0):
+            module.hidden_size = getattr(module, f"weight_hh{end}").size(1)
     if not torch.is_tensor(weight):
         return
-    if isinstance(module, nn.modules.conv._ConvTransposeNd):
-        if module.groups == 1:
-            module.in_channels, module.out_channels = weight.shape[:2]
-    elif isinstance(module, nn.modules.conv._ConvNd):
-        if module.groups > 1:
-            module.groups = len(weight) // (module.out_channels // module.groups)
-        module.out_channels, module.in_channels = len(weight), weight.shape[1] * module.groups
+    if isinstance(module, nn.modules.conv._ConvNd):
+        ends = ("out_channels", "in_channels")[:: -1 if module.transposed else 1]
+        if 0 in kept:  # groups of which nothing is left
+            of_group = getattr(module, ends[0]) // module.groups
+            module.groups = len((kept[0] // of_group).unique())
+        setattr(module, ends[0], len(weight))
+        setattr(module, ends[1], weight.shape[1] * module.groups)
     elif isinstance(module, nn.Linear):
         module.out_features, module.in_features = weight.shape
     elif isinstance(module, nn.Embedding):
@@ -95,7 +96,8 @@ def match_attributes(module: nn.Module) -> None:
     elif isinstance(module, nn.LayerNorm | nn.RMSNorm):
         module.normalized_shape = tuple(weight.shape)
     elif isinstance(module, nn.GroupNorm):
-        module.num_groups = len(weight) // (module.num_channels // module.num_groups)
+        of_group = module.num_channels // module.num_groups
+        module.num_groups = len(weight) // of_group if module.num_groups > 1 else 1
         module.num_channels = len(weight)
     elif isinstance(module, nn.PReLU):
         module.num_parameters = len(weight)

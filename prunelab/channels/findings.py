@@ -92,8 +92,11 @@ class Findings:
         running: the modules whose forward runs, each with its name and the tags it got.
         said: numbers of modules, `name.attribute`, that equal the width of these channels.
         paces: channels and heads that a module may take to be in proportion.
+        parts: channels that were side by side, and that a forward has split by number.
         early: the ties of channels that are one wherever they go, as they are mixed in the end.
         decisions: choices of rules between ways that are equally right, for the cut network.
+        whole_groups: weights of which a group of channels is to go as a whole.
+        narrowed_groups: weights of which all groups lose the same positions.
         why: why the last operation had no rule.
     """
 
@@ -119,8 +122,11 @@ class Findings:
         self.running: list[tuple[str, nn.Module, list[Tags]]] = []
         self.said: dict[str, Tensor] = {}
         self.paces: list[tuple[Tensor, Tensor]] = []
+        self.parts: list[list[Tensor]] = []
         self.early: list[Tensor] = []
         self.decisions: list[bool] = []
+        self.whole_groups: set[str] = set()
+        self.narrowed_groups: set[str] = set()
         self.why = ""
 
     def begin_again(self, first: "Findings", one: Tensor) -> None:
@@ -135,6 +141,7 @@ class Findings:
         }
         self.paces = [(one[channels], one[heads]) for channels, heads in first.paces]
         self.count = first.count
+        self.whole_groups = first.whole_groups
 
     # --- what rules say --------------------------------------------------------------------------
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from prunelab.channels import attention, layers, moves  # noqa: F401  they register their rules
-from prunelab.channels.cut import computed_weights
+from prunelab.channels import attention, averages, moves, recurrent  # noqa: F401  they register rules
 from prunelab.channels.findings import CannotFollow, Computed, Findings, Step
+from prunelab.channels.normalization import by_hand
 from prunelab.channels.numbers import widths_said
 from prunelab.channels.rules import COMPARISONS, RULES, no_rule, operation_name, unfollowed
 from prunelab.channels.tags import (
@@ -26,6 +26,7 @@ from prunelab.channels.tags import (
     Tags,
     along,
     as_tags,
+    computed,
     dry_run,
     filled,
     hollow,
@@ -108,9 +109,10 @@ def _leave(found: Findings, module: nn.Module, *_) -> None:
 
 
 def _fix_what_is_averaged(found: Findings, tags: Tags) -> None:
-    """Attention weights averaged over heads, which nobody may have used so far."""
+    """Attention weights averaged over heads, or a mean over channels, which nobody may have used so
+    far."""
     if hasattr(tags, "mixes"):
-        found.fix(tags.mixes, "is averaged over the heads in the attention weights")
+        found.fix(*tags.mixes)
 
 
 class FollowTags(TorchFunctionMode):
@@ -147,12 +149,14 @@ class FollowTags(TorchFunctionMode):
             return func(*tree_map(hollow("cpu"), args), **kwargs)
         if any(isinstance(leaf, np.ndarray) for leaf in leaves):
             args, kwargs = tree_map(_no_array, (args, kwargs))
-        for t in tags:
-            _fix_what_is_averaged(found, t)
         found.met.append(tags)
         found.step(Step(name, found.described(unfollowed(name, args, kwargs)), tags))
         try:
-            result = _by_rule(found, name, func, args, kwargs)
+            result = by_hand(found, func, args, kwargs)
+            if result is None:
+                for t in tags:
+                    _fix_what_is_averaged(found, t)
+                result = _by_rule(found, name, func, args, kwargs)
         except NotImplementedError as error:
             if "nonzero" not in str(error):
                 raise
@@ -223,6 +227,7 @@ def _attribute(found: Findings, get: Callable, tensor: Tensor):
         return value
     tags = as_tags(get(found.tags(tensor)))
     met = [tensor] if isinstance(tensor, Tags) else []
+    _fix_what_is_averaged(found, tensor)
     found.met.append(met)
     name = getattr(get.__self__, "__name__", "attribute")
     found.step(Step(name, found.described([tensor]), met))
@@ -240,7 +245,8 @@ def twin(model: nn.Module) -> nn.Module:
     shared."""
     on_cpu = {id(p): _on_cpu(p) for p in model.parameters()}
     on_cpu |= {id(b): _empty(b) for b in model.buffers() if b.is_meta}
-    return copy.deepcopy(model, on_cpu | computed_weights(model)).cpu()
+    on_cpu |= computed(model)
+    return copy.deepcopy(model, on_cpu).cpu()
 
 
 def as_arguments(example_inputs) -> tuple[tuple, dict]:

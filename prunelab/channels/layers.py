@@ -1,61 +1,34 @@
-"""Rules of operations over many elements, and of layers with weights."""
+"""Rules of layers with weights."""
 
-import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.nn.utils.parametrize import is_parametrized
 
-from prunelab.channels.findings import Step
-from prunelab.channels.rules import mixes, no_rule, rule
-from prunelab.channels.tags import FIXED, along, as_tags, dry_run, filled, varies
-
-POOLS = """
-    max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d lp_pool1d lp_pool2d
-    adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
-    adaptive_max_pool2d adaptive_max_pool3d interpolate upsample max_pool2d_with_indices
-    adaptive_max_pool2d_with_indices
-"""
-# --- over many elements --------------------------------------------------------------------------
+from prunelab.channels.findings import Findings
+from prunelab.channels.rules import no_rule, rule
+from prunelab.channels.tags import Tags, along, as_tags, dry_run
 
 
-@rule(POOLS)
-def pool(found, func, *args, **kwargs):
-    tags = found.tags(args[0] if args else kwargs["input"])
-    pooled = next((int(c) for c in func.__name__ if c.isdigit()), tags.dim() - 2)
-    dims = range(tags.dim() - pooled, tags.dim())
-    if any(varies(tags, d) for d in dims):
-        return no_rule(found, func, args, kwargs)
-    for d in dims:
-        tags = tags.narrow(d, 0, 1)
-    return tree_map(lambda t: as_tags(tags.expand(t.shape)), dry_run(func, args, kwargs))
-
-
-@rule("mean sum amax amin var std")
-def reduce(found, func, input, dim=None, *args, **kwargs):
-    tags = found.tags(input)
-    if dim is None or isinstance(dim, bool):
-        return no_rule(found, func, (input,) if dim is None else (input, dim), kwargs)
-    dims = [d % tags.dim() for d in ([dim] if isinstance(dim, int) else dim)]
-    if any(varies(tags, d) for d in dims):
-        return no_rule(found, func, (input, dim, *args), kwargs)
-    for d in dims:
-        tags = tags.narrow(d, 0, 1)
-    return as_tags(tags.reshape(dry_run(func, (input, dim, *args), kwargs).shape))
-
-
-@rule("softmax log_softmax")
-def softmax(found, func, input, dim=None, *args, **kwargs):
-    tags = found.tags(input)
-    if dim is None or varies(tags, dim % tags.dim()):
-        return no_rule(found, func, (input, dim, *args), kwargs)
-    return as_tags(tags)
-
-
-# --- layers with weights -------------------------------------------------------------------------
+def not_a_weight(found: Findings, weight: Tensor) -> str:
+    """Why this weight can't be cut; empty if it is a parameter of the model."""
+    if found.is_parameter(weight):
+        return ""
+    name, module, _ = found.running[-1]
+    if not isinstance(weight, Tags):
+        return "enters a layer whose weight is no parameter of the model"
+    remedy = "; make it a parameter"
+    if is_parametrized(module):
+        remedy = "; remove_parametrizations makes it a parameter"
+    for mark, removal in (("weight_g", "remove_weight_norm"), ("weight_u", "remove_spectral_norm")):
+        remedy = f"; {removal} makes it a parameter" if hasattr(module, mark) else remedy
+    layer = repr(name) if name else "a layer"
+    return f"enters {layer}, whose weight is computed from others{remedy}"
 
 
 @rule("linear")
 def linear(found, func, input, weight, bias=None):
     shape = dry_run(func, (input, weight, bias), {}).shape
+    if why := not_a_weight(found, weight):
+        return no_rule(found, func, (input, weight, bias), {}, why)
     written = found.axis(weight, 0, found.writes)
     found.tie(found.tags(input), found.axis(weight, 1, found.reads))
     found.carry(bias, written)
@@ -66,19 +39,40 @@ def linear(found, func, input, weight, bias=None):
 def convolution(found, func, input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     arguments = (input, weight, bias, stride, padding, dilation, groups)
     shape = dry_run(func, arguments, {}).shape
+    if why := not_a_weight(found, weight):
+        return no_rule(found, func, arguments, {}, why)
     tags, channel = found.tags(input), input.dim() - weight.dim() + 1
     written = found.axis(weight, 0, found.writes)
     if groups == 1:
         found.tie(tags, along(found.axis(weight, 1, found.reads), channel, tags.dim()))
-    else:  # a group goes as a whole, its inputs with its outputs
-        first = written.view(groups, -1)[:, :1]
-        found.tie(written.view(groups, -1), first)
-        found.tie(tags.movedim(channel, -1).unflatten(-1, (groups, -1)), first)
+    else:
+        of_groups = tags.movedim(channel, -1).unflatten(-1, (groups, -1))
+        outputs = written.view(groups, -1)
+        if in_whole_groups(found, weight, weight.size(1), outputs.size(1)):
+            found.tie(outputs, outputs[:, :1])
+            found.tie(of_groups, outputs[:, :1])
+        else:
+            found.tie(outputs, outputs[:1])
+            found.tie(of_groups, found.axis(weight, 1, found.reads))
     found.carry(bias, written)
     return as_tags(along(written, channel, len(shape)).expand(shape))
 
 
-@rule("conv_transpose1d conv_transpose2d conv_transpose3d")
+def in_whole_groups(found: Findings, weight: Tensor, read: int, written: int) -> bool:
+    """Whether a group goes as a whole, its inputs with its outputs; else each group keeps its
+    place, and all lose the same positions.
+
+    Args:
+        read, written: how many channels a group reads and writes.
+    """
+    name = found.names.get(id(weight), "")
+    is_whole = found.decide(min(read, written) == 1 or name in found.whole_groups)
+    if not is_whole:
+        found.narrowed_groups.add(name)
+    return is_whole
+
+
+@rule("conv_transpose1d conv_transpose2d conv_transpose3d", follows="groups")
 def transposed_convolution(
     found,
     func,
@@ -92,12 +86,21 @@ def transposed_convolution(
     dilation=1,
 ):
     arguments = (input, weight, bias, stride, padding, output_padding, groups, dilation)
-    if groups != 1:
-        return no_rule(found, func, arguments, {})
     shape = dry_run(func, arguments, {}).shape
+    if why := not_a_weight(found, weight):
+        return no_rule(found, func, arguments, {}, why)
     tags, channel = found.tags(input), input.dim() - weight.dim() + 1
-    written = found.axis(weight, 1, found.writes)
-    found.tie(tags, along(found.axis(weight, 0, found.reads), channel, tags.dim()))
+    of_groups = tags.movedim(channel, -1).unflatten(-1, (groups, -1))
+    read, width = weight.size(0) // groups, weight.size(1)
+    if groups > 1 and in_whole_groups(found, weight, read, width):
+        inputs = found.axis(weight, 0, found.writes).view(groups, -1)
+        found.tie(inputs, inputs[:, :1])
+        written = inputs[:, :1].expand(-1, width).flatten()
+    else:  # the weights of all groups lie side by side, so that one cut goes through all
+        inputs = found.axis(weight, 0, found.reads).view(groups, -1)
+        found.tie(inputs, inputs[:1])
+        written = found.axis(weight, 1, found.writes).repeat(groups)
+    found.tie(of_groups, inputs)
     found.carry(bias, written)
     return as_tags(along(written, channel, len(shape)).expand(shape))
 
@@ -108,58 +111,3 @@ def embedding(found, func, input, weight, padding_idx=None, max_norm=None, *args
         return no_rule(found, func, (input, weight, padding_idx, max_norm, *args), kwargs)
     written = found.axis(weight, 1, found.writes)
     return as_tags(written.expand(*input.shape, -1))
-
-
-# --- normalization -------------------------------------------------------------------------------
-
-
-@rule("batch_norm instance_norm")
-def batch_norm(found, func, input, *args, **kwargs):
-    """What is averaged, over all dimensions but the second, goes as a whole."""
-    first = tags = found.tags(input)
-    for d in range(tags.dim()):
-        first = first if d == 1 else first.narrow(d, 0, 1)
-    found.tie(first, tags)
-    return channelwise(found, func, input, *args, **kwargs)
-
-
-@rule("prelu")
-def channelwise(found, func, input, *args, **kwargs):
-    """Every tensor argument is a vector over the channels."""
-    tags = found.tags(input)
-    vectors = [v for v in (*args, *kwargs.values()) if torch.is_tensor(v) and v.numel() > 1]
-    if vectors:
-        axes = [along(found.axis(vector, 0), 1, tags.dim()) for vector in vectors]
-        found.tie(torch.stack(axes), tags)
-    return as_tags(tags)
-
-
-@rule("layer_norm rms_norm", follows="normalized_shape")
-def layer_norm(found, func, input, normalized_shape, weight=None, bias=None, *args, **kwargs):
-    tags = found.tags(input)
-    is_whole = input.shape[-len(normalized_shape) :] == tuple(normalized_shape)
-    if is_whole and not any(varies(tags, tags.dim() - 1 - d) for d in range(len(normalized_shape))):
-        return as_tags(tags)  # within one channel, as a head is
-    if is_whole and weight is None and len(normalized_shape) == 1:
-        is_head = mixes(found, func.__name__, tags, tags.dim() - 1)
-        return as_tags(tags if is_head else filled(FIXED, tags.shape))
-    if weight is None or not is_whole:
-        return no_rule(found, func, (input, normalized_shape, weight, bias), {})
-    found.carry(weight, tags)
-    if isinstance(bias, Tensor):  # for rms_norm it is the number eps
-        found.carry(bias, tags)
-    return as_tags(tags)
-
-
-@rule("group_norm", follows="num_groups")
-def group_norm(found, func, input, num_groups, weight=None, bias=None, *args, **kwargs):
-    tags = found.tags(input)
-    if weight is None:
-        return no_rule(found, func, (input, num_groups), {})
-    groups = tags.unflatten(1, (num_groups, -1))
-    found.step(Step("groups", found.described(groups.size(2)), []))
-    found.tie(groups, groups[:, :, :1])  # a group goes as a whole
-    for vector in (weight, bias):
-        if vector is not None:
-            found.tie(along(found.axis(vector, 0), 1, tags.dim()), tags)
-    return as_tags(tags)

@@ -6,9 +6,9 @@ from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves, tree_map
 
 from prunelab.channels.findings import Move, Step
-from prunelab.channels.numbers import widths_said
+from prunelab.channels.numbers import channels_along, widths_said
 from prunelab.channels.rules import ALL, no_rule, operation_name, rule
-from prunelab.channels.tags import NEUTRAL, Tags, as_tags, is_fraction, ranks, varies
+from prunelab.channels.tags import NEUTRAL, Tags, as_tags, dry_run, is_fraction, ranks, varies
 
 MOVES = """
     view view_as reshape reshape_as flatten unflatten permute transpose swapaxes swapdims moveaxis
@@ -16,6 +16,7 @@ MOVES = """
     __getitem__ expand expand_as repeat repeat_interleave roll flip channel_shuffle pixel_shuffle
     pixel_unshuffle
 """
+SPLITS = ("chunk", "split", "tensor_split")
 # --- data movement -------------------------------------------------------------------------------
 
 
@@ -46,6 +47,10 @@ def move(found, func, *args, **kwargs):
     sources = [tags(t) for t in tree_leaves((args, kwargs)) if is_fraction(t)]
     sizes = found.described((args, kwargs))
     found.step(Step(name, [], tree_leaves(moved), Move(sizes, sources, places)))
+    if name in SPLITS:
+        dim = args[2] if len(args) > 2 else kwargs.get("dim", 0)
+        parts = [channels_along(part, dim) for part in moved]
+        found.parts += [parts] if all(part is not None for part in parts) else []
     moved = tree_map(lambda t: as_tags(t) if torch.is_tensor(t) else t, moved)
     widths_said(found, moved)
     return moved
@@ -91,3 +96,23 @@ def concatenate(found, func, tensors, dim=0, **kwargs):
         if d != dim and all(part.stride(d) == 0 for part in parts):
             parts = [part.narrow(d, 0, 1) for part in parts]
     return as_tags(torch.cat(parts, dim).expand(shape))
+
+
+@rule("hstack column_stack vstack row_stack dstack")
+def stack_along(found, func, tensors, **kwargs):
+    """Concatenation along a dimension that the name says, for tensors that have it."""
+    dim = {"h": 1, "c": 1, "v": 0, "r": 0, "d": 2}[func.__name__[0]]
+    if kwargs or min(t.dim() for t in tensors) < max(2, dim + 1):
+        return no_rule(found, func, (tensors,), kwargs)
+    return concatenate(found, func, tensors, dim)
+
+
+@rule("index_add index_copy")
+def index_add(found, func, input, dim, index, source, **kwargs):
+    """Elements at other places of the same channels."""
+    tags, others = found.tags(input), found.tags(source)
+    if isinstance(index, Tags) or varies(tags, dim) or varies(others, dim):
+        return no_rule(found, func, (input, dim, index, source), kwargs)
+    dry_run(func, (input, dim, index, source), kwargs)
+    found.tie(tags.narrow(dim, 0, 1), others.narrow(dim, 0, 1))
+    return as_tags(tags)

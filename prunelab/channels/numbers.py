@@ -14,6 +14,8 @@ from prunelab.channels.tags import FIXED, Tags, plain, varies
 WIDTHS = ("dim", "emb", "width", "channel", "feature", "hidden", "inner", "model", "planes")
 WIDTHS += ("split_size", "head_size", "d_k", "d_v")
 """Parts of names that say a width."""
+WHOLE_NAMES = ("nf", "nx")
+"""Names that say a width."""
 HEADS = ("h", "nh", "n_h")
 """Names for the number of heads, beside those in which "head" occurs."""
 
@@ -25,7 +27,7 @@ def numbers(module: nn.Module) -> dict[str, int]:
 
 
 def is_width(name: str) -> bool:
-    return any(part in name.lower() for part in WIDTHS)
+    return name in WHOLE_NAMES or any(part in name.lower() for part in WIDTHS)
 
 
 def is_heads(name: str) -> bool:

@@ -7,17 +7,14 @@ units side by side on one axis of a layer.
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 
 from prunelab.channels.cut import after, cut, kept_indices
-from prunelab.channels.findings import CannotFollow, Findings
-from prunelab.channels.following import as_arguments, follow, twin
+from prunelab.channels.findings import CannotFollow
+from prunelab.channels.following import as_arguments
+from prunelab.channels.passes import components, followed, tied
 from prunelab.channels.rehearsal import rehearse
-from prunelab.channels.tags import MOST_TAGS
 from prunelab.checks import said
 from prunelab.checks.tensors import first_line
 from prunelab.masks import masked_parameters
@@ -29,6 +26,8 @@ class CannotCut(ValueError):
 
 class Group(NamedTuple):
     """Units side by side on one axis of a layer, and how many channels a unit has there.
+
+    Where a forward splits the axis by number, each part is a group.
 
     Groups of the same pace lose the same fraction of their units.
     """
@@ -45,7 +44,8 @@ class Plan:
         found: the findings about the whole network, with the tags of every parameter.
         unit: the unit of each tag.
         stays: the units that may not go, with the reason.
-        paces: pairs of channels and heads that must be in proportion.
+        paces: pairs of channels and heads that must be in proportion, or of equal parts.
+        parts: channels side by side that were split, and that are groups of their own.
     """
 
     def __init__(self, model: nn.Module, example_inputs):
@@ -66,14 +66,15 @@ class Plan:
             raise CannotCut(f"example_inputs {shape} are empty; give at least one example")
         self.arguments = as_arguments(example_inputs)
         try:
-            self.found = found = _followed(model, self.arguments)
+            self.found = found = followed(model, self.arguments)
         except Exception as error:
             raise CannotCut(
                 f"the forward can't be followed with these example_inputs: {first_line(error)}"
             ) from error
-        self.unit = _tied(found.ties, found.count)
+        self.unit = tied(found.ties, found.count)
         self.stays: dict[int, str] = {}
         self.paces: list[tuple[Tensor, Tensor]] = []
+        self.parts: list[list[Tensor]] = []
         for tags, why in found.fixed:
             self.keep(self.unit[tags], why)
 
@@ -105,7 +106,7 @@ class Plan:
         if not free:
             return []
         firsts = torch.cat([units[:1].expand(len(units)) for units in free])
-        group_of = _components(firsts, torch.cat(free), len(self.unit))
+        group_of = components(firsts, torch.cat(free), len(self.unit))
         groups: dict[int, list[Tensor]] = {}
         for units in free:
             groups.setdefault(int(group_of[units[0]]), []).append(units)
@@ -113,10 +114,21 @@ class Plan:
             Group(torch.cat(members).unique(), {len(u) // len(u.unique()) for u in members}, i)
             for i, members in enumerate(groups.values())
         ]
+        for parts in self.parts:
+            found = [piece for group in found for piece in self._pieces(group, parts)]
         for group in found:
             if len(group.units) == 1:
                 self.keep(group.units, "goes only as a whole")
         return self._in_pace([group for group in found if len(group.units) > 1])
+
+    def _pieces(self, group: Group, parts: list[Tensor]) -> list[Group]:
+        """The parts of a group, and the rest of it; the group itself if it has no such parts."""
+        units = [self.unit[tags].unique() for tags in parts]
+        every = torch.cat(units)
+        if len(every.unique()) < len(every) or not torch.isin(every, group.units).all():
+            return [group]
+        units.append(group.units[~torch.isin(group.units, every)])
+        return [group._replace(units=piece) for piece in units if len(piece)]
 
     def _in_pace(self, groups: list[Group]) -> list[Group]:
         """The groups, those of one pace with the same number."""
@@ -126,7 +138,7 @@ class Plan:
         ]
         pairs = [pair for pair in pairs if len(pair) == 2]
         ends = torch.tensor(pairs, dtype=torch.long).view(-1, 2)
-        paces = _components(ends[:, 0], ends[:, 1], len(groups)).tolist()
+        paces = components(ends[:, 0], ends[:, 1], len(groups)).tolist()
         return [group._replace(pace=pace) for group, pace in zip(groups, paces, strict=True)]
 
     def _is_all_of(self, group: Group, tags: Tensor) -> bool:
@@ -181,7 +193,8 @@ class Plan:
             except CannotFollow as conflict:
                 blamed = self.unit[conflict.tags]
                 near = [group for group in groups if torch.isin(group.units, blamed).any()]
-                if self._put_in_pace(torch.cat([group.units for group in near or groups])):
+                units = torch.cat([group.units for group in near or groups])
+                if self._put_in_pace(units) or self._take_apart(units):
                     continue
                 guilty, why = self._guilty(groups, chosen, conflict)
                 for group in guilty or near or groups:
@@ -223,36 +236,26 @@ class Plan:
                 seen[self.unit[torch.cat(pair)]] = True
         return len(self.paces) > before
 
+    def _take_apart(self, units: Tensor) -> bool:
+        """Let parts be groups of their own where these units are split; equal ones stay equal.
+
+        Returns:
+            Whether this is new.
+        """
+        seen = self._mask(units)
+        new = [
+            parts
+            for parts in self.found.parts
+            if not any(parts is known for known in self.parts)
+            and any(seen[self.unit[tags]].any() for tags in parts)
+        ]
+        self.parts += new
+        self.paces += [
+            (parts[0], part) for parts in new for part in parts[1:] if len(part) == len(parts[0])
+        ]
+        return bool(new)
+
     def _mask(self, units: Tensor | list[int]) -> Tensor:
         mask = torch.zeros(len(self.unit), dtype=torch.bool)
         mask[units] = True
         return mask
-
-
-def _followed(model: nn.Module, arguments: tuple[tuple, dict]) -> Findings:
-    """The findings about a network; those with heads are followed again, each as one channel."""
-    copy = twin(model)
-    found = Findings(copy)
-    follow(copy, found, arguments)
-    if not found.early:
-        return found
-    copy = twin(model)
-    again = Findings(copy)
-    head = _tied(found.early, found.count)
-    tags = torch.arange(found.count)
-    first = torch.full_like(tags, found.count).scatter_reduce(0, head, tags, "amin")
-    again.begin_again(found, first[head])
-    follow(copy, again, arguments)
-    return again
-
-
-def _tied(ties: list[Tensor], count: int) -> Tensor:
-    """For each tag the number of all that are one with it."""
-    pairs = torch.unique(torch.cat([*ties, torch.zeros(1, dtype=torch.long)]))
-    return _components(pairs // MOST_TAGS, pairs % MOST_TAGS, count)
-
-
-def _components(a: Tensor, b: Tensor, count: int) -> Tensor:
-    """For each of `count` nodes the number of its connected component, given edges."""
-    edges = coo_array((np.ones(len(a), dtype=bool), (a.numpy(), b.numpy())), (count, count))
-    return torch.from_numpy(connected_components(edges, directed=False)[1]).long()

@@ -13,7 +13,8 @@ from prunelab.channels.plan import CannotCut, Plan
 from prunelab.channels.tags import INPUT, RESERVED
 from prunelab.checks import said
 
-VECTORS = ("weight", "bias", "running_mean", "running_var", "num_features")
+VECTORS = ("weight", "bias", "running_mean", "running_var", "num_features", "normalized_shape")
+VECTORS += ("num_channels",)
 ORDINARY = ("is the model's output", "is excluded", RESERVED[INPUT])
 """Reasons to stay that nobody needs to be warned of."""
 

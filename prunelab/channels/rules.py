@@ -2,18 +2,18 @@
 
 To add a rule, write a function here and put `@rule("name", ...)` above it, with the names of the
 operations as torch calls them (`F.hardswish` is "hardswish", `x + y` is "__add__"); in `moves` if
-it moves data, in `layers` if it is a layer or computes with many elements, in `attention` if it
-sums products of activations. If a known kind does the same, put the name in its list instead
-(`ELEMENTWISE`, `COMPARISONS`, `MOVES`, `POOLS`). A rule is called as
-`function(found, func, *args, **kwargs)`: with the findings of the pass, the operation, and its
-arguments, where activations are `Tags`. It calls `found.tie` for tags that are one channel,
+it moves data, in `averages` if it computes with many elements, in `layers` or `normalization` if it
+is a layer, in `attention` if it sums products of activations. If a known kind does the same, put
+the name in its list instead (`ELEMENTWISE`, `COMPARISONS`, `MOVES`, `POOLS`, `REDUCTIONS`). A rule
+is called as `function(found, func, *args, **kwargs)`: with the findings of the pass, the operation,
+and its arguments, where activations are `Tags`. It calls `found.tie` for tags that are one channel,
 `found.fix` for those that may not go, and returns the tags of the result. What it does not know it
 hands to `no_rule`. Averages and the like check that the tags they average are one channel.
 
 The cut network must call the operation with the same arguments. If one of them is the width itself
 (the number of groups, say), the rule names it, `@rule("name", follows="groups")`, and checks it. A
 choice between ways that are equally right is made with `found.decide`, once for both networks.
-Then add a case with the operation to tests/surgery_cases.py or tests/attention_cases.py.
+Then add a case with the operation to one of tests/*_cases.py.
 """
 
 import inspect
@@ -41,10 +41,15 @@ from prunelab.channels.tags import (
 
 ELEMENTWISE = """
     relu relu6 hardtanh sigmoid hardsigmoid tanh hardswish gelu silu mish leaky_relu elu selu celu
-    softplus softsign logsigmoid threshold clamp clip neg abs exp log sqrt rsqrt square erf pow
-    where add sub mul div true_divide rsub maximum minimum lerp __pow__ __neg__ __add__ __sub__
-    __mul__ __truediv__ __radd__ __rsub__ __rmul__ __rtruediv__ __iadd__ __isub__ __imul__
-    __itruediv__ masked_fill logical_not __invert__ __and__ __or__
+    softplus softsign logsigmoid threshold hardshrink softshrink tanhshrink clamp clip clamp_min
+    clamp_max neg negative positive abs absolute sign sgn exp exp2 expm1 log log2 log10 log1p logit
+    sqrt rsqrt square reciprocal erf erfc sin cos tan sinc asin acos atan arcsin arccos arctan sinh
+    cosh asinh acosh atanh floor ceil round trunc fix frac isnan isinf isfinite pow float_power
+    where add sub subtract mul multiply div divide true_divide floor_divide rsub fmod remainder
+    maximum minimum fmax fmin lerp addcmul addcdiv atan2 arctan2 hypot copysign logaddexp __pow__
+    __rpow__ __neg__ __add__ __sub__ __mul__ __truediv__ __floordiv__ __mod__ __radd__ __rsub__
+    __rmul__ __rtruediv__ __rdiv__ __iadd__ __isub__ __imul__ __itruediv__ masked_fill logical_not
+    logical_and logical_or logical_xor __invert__ __and__ __or__ __xor__
 """
 COMPARISONS = "eq ne lt le gt ge __eq__ __ne__ __lt__ __le__ __gt__ __ge__"
 PASSES = """

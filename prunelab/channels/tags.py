@@ -8,7 +8,7 @@ memory and `distinct` finds the few entries that count.
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 NEUTRAL, INPUT, FIXED = 0, 1, 2
@@ -149,3 +149,10 @@ def tags_in(outputs, depth: int = 0) -> Iterator[Tags]:
             yield leaf
         elif depth < 4 and hasattr(leaf, "__dict__"):
             yield from tags_in(vars(leaf), depth + 1)
+
+
+def computed(model: nn.Module) -> dict[int, Tensor]:
+    """Weights that a forward has computed and left in a module, without what they came from: only
+    so can they be copied."""
+    values = (value for module in model.modules() for value in vars(module).values())
+    return {id(v): v.detach() for v in values if isinstance(v, Tensor) and not v.is_leaf}
