@@ -259,6 +259,17 @@ def test_fisher_scores_are_squares_of_sums_over_a_channel_in_each_batch():
         torch.testing.assert_close(given[name].sum(dims), expected.detach())
 
 
+def test_fisher_scores_before_batch_norm_are_no_rounding_errors():
+    split = Split(SPLIT.x.mean(1, keepdim=True).repeat(1, 1, 2, 2), SPLIT.y)
+    model = small_convnet(width=4, seed=0).double()
+    exact = fisher_scores(model, split, batch_size=20)
+    rough = fisher_scores(model.float(), Split(split.x.float(), split.y), batch_size=20)
+    with_batch_norm = exact["conv1"].mean() / exact["fc"].mean()
+    assert with_batch_norm > 1e-4
+    for name, scores in exact.items():
+        torch.testing.assert_close(rough[name].double(), scores, rtol=1e-3, atol=1e-9)
+
+
 def test_fisher_scores_choose_channels():
     split = Split(SPLIT.x.mean(1, keepdim=True).repeat(1, 1, 2, 2).float(), SPLIT.y)
     model = small_convnet(width=4, seed=0)
