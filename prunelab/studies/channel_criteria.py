@@ -28,6 +28,7 @@ residual network, whose steps are dear, keeps the middle share only. It has a st
 import copy
 from functools import partial
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -36,6 +37,7 @@ from prunelab.data import Split, load_data
 from prunelab.early import snip_scores
 from prunelab.engines.fisher import fisher_scores
 from prunelab.finetuning import learning_rate_rewinding
+from prunelab.intervals import choose
 from prunelab.lab.cache import remember
 from prunelab.rewinding import State, reinitialize
 from prunelab.studies import recovery
@@ -81,7 +83,7 @@ def measure(network: str, left: float, criterion: str, scope: str, seed: int | N
     tries = remember(tried, **cell)
     if seed is None:
         return tries
-    data, rate = load_data(), recovery.best(tries, "rate")
+    data, rate = load_data(), choose(pd.DataFrame(tries), ["network"], "rate")["rate"].item()
     model = smaller(**cell, seed=seed)
     row = {**cell, "role": "comparison", "seed": seed, **cost(model, data.train.x[:1])}
     rows = []
