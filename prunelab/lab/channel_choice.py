@@ -1,0 +1,152 @@
+"""What the studies `channel_criteria` say of how channels should be chosen, as tables (12).
+
+The comparisons are those after the retraining, network by network, in points of test accuracy.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pandas as pd
+
+from prunelab.intervals import choose, mean_interval, paired_difference, written
+from prunelab.lab.claims import p_value, verdict
+from prunelab.lab.protocol import POINTS
+
+NORMS = ("l1", "l2")
+CHANCE, NOTHING, NEW_WEIGHTS = "random", "none", "new weights"
+SCOPES = ("uniform", "global")
+CELL = ["network", "left", "criterion", "scope"]
+SETTING = ["network", "left"]
+COLUMNS = ["notebook", "claim", "arm", *SETTING, "setting", "quantity", "claimed"]
+COLUMNS += ["mean", "low", "high", "p", "verdict", "effect", "parameters"]
+
+
+class Claim(NamedTuple):
+    """A claim that one criterion, in one scope, is some points ahead of another."""
+
+    words: str
+    better: tuple[str, str]
+    """A criterion and a scope."""
+    worse: tuple[str, str]
+
+    @property
+    def arm(self) -> str:
+        """What the row is named by."""
+        (criterion, scope), (other, other_scope) = self.better, self.worse
+        if criterion == other:
+            return f"{criterion}, {scope} over {other_scope}"
+        return f"{criterion} over {other}, {scope}"
+
+
+def _beats(words: str, criterion: str, other: str) -> Iterator[Claim]:
+    return (Claim(words, (criterion, scope), (other, scope)) for scope in SCOPES)
+
+
+CLAIMS = (
+    *(c for norm in NORMS for c in _beats("norms beat chance", norm, CHANCE)),
+    *_beats("scales of BatchNorm beat chance", "bn_scale", CHANCE),
+    *_beats("scores from gradients beat chance", "Taylor", CHANCE),
+    *_beats("scores from gradients beat chance", "Fisher", CHANCE),
+    *_beats("Taylor beats norms", "Taylor", "l1"),
+    *_beats("Fisher beats norms", "Fisher", "l1"),
+    *_beats("Fisher beats Taylor", "Fisher", "Taylor"),
+    *_beats("L2 is better than L1", "l2", "l1"),
+    *(
+        Claim("a global choice is better", (criterion, "global"), (criterion, "uniform"))
+        for criterion in ("l1", "l2", "bn_scale", "Taylor", "Fisher", CHANCE)
+    ),
+    *(
+        Claim("kept weights beat new ones", (criterion, "uniform"), (NEW_WEIGHTS, "uniform"))
+        for criterion in ("l1", CHANCE)
+    ),
+)
+"""Fixed before a study was recorded, as `data/PROTOCOL.md` asks."""
+
+
+def retrained(study: pd.DataFrame) -> pd.DataFrame:
+    """The comparisons after retraining, with test accuracy in `points`.
+
+    Args:
+        study: the table of `channel_criteria`, or of several of those that share its columns.
+    """
+    rows = study[(study["role"] == "comparison") & (study["stage"] == "retrained")]
+    return rows.assign(points=100 * rows["test_accuracy"])
+
+
+def channel_claims(study: pd.DataFrame) -> pd.DataFrame:
+    """What is said of criteria and scopes, in each network and at each share, and the verdicts.
+
+    Args:
+        study: as for `retrained`. Claims about criteria that a network has not are left out.
+
+    Returns:
+        A row a claim and setting, with the columns of `lab.claims.claims` (points by which what is
+        claimed to be better is ahead), and `arm`, `network`, `left`, the `effect` in words, and
+        `parameters`: those of the better over those of the worse, 1 where both have as many.
+    """
+    rows = retrained(study)
+    rows = rows.assign(arm=rows["criterion"] + "|" + rows["scope"])
+    parts, order = [], rows[SETTING].drop_duplicates()
+    for claim in CLAIMS:
+        two = ["|".join(claim.better), "|".join(claim.worse)]
+        both = rows[rows["arm"].isin(two)]
+        both = both[both.groupby(SETTING)["arm"].transform("nunique") == 2]
+        if both.empty:
+            continue
+        lead = paired_difference(both, SETTING, "points", "arm", *two)
+        sizes = both.pivot_table("parameters", SETTING, "arm")
+        lead = lead.merge((sizes[two[0]] / sizes[two[1]]).rename("parameters").reset_index())
+        parts.append(order.merge(lead, on=SETTING).assign(claim=claim.words, arm=claim.arm))
+    table = pd.concat(parts, ignore_index=True)
+    effects = list(table.itertuples())
+    table["verdict"] = [verdict(row.low, row.high, "above", 0.0, POINTS) for row in effects]
+    table["p"] = [p_value(row, 0.0, is_ratio=False) for row in effects]
+    percent = table["left"].map(lambda left: f"{100 * left:g} %")
+    setting = table["network"] + ", " + table["arm"] + ", " + percent
+    words = {"notebook": "12", "quantity": "points", "claimed": "above 0", "setting": setting}
+    return table.assign(**words, effect=written(table))[COLUMNS]
+
+
+def verdict_table(claims: pd.DataFrame) -> pd.DataFrame:
+    """The verdicts of `channel_claims` beside their effects, a column a network and share.
+
+    Returns:
+        A table of texts, indexed by `claim` and `arm`; empty where a claim has no such setting.
+    """
+    said = claims["effect"].str.removesuffix(" points") + " " + claims["verdict"]
+    columns = claims["network"] + ", " + claims["left"].map(lambda left: f"{100 * left:g} %")
+    wide = claims.assign(said=said, column=columns).pivot_table(
+        "said", ["claim", "arm"], "column", aggfunc="first", sort=False
+    )
+    return wide.reindex(columns=columns.unique()).fillna("").rename_axis(columns=None)
+
+
+def left_behind(study: pd.DataFrame) -> pd.DataFrame:
+    """Points that each cell is behind the dense network that was trained as long, at the end.
+
+    Args:
+        study: as for `retrained`.
+
+    Returns:
+        The columns of `mean_interval` by network, share, criterion and scope, and `parameters` and
+        `macs`: what is left, as shares of the dense network's.
+    """
+    rows = retrained(study)
+    is_dense = rows["criterion"] == NOTHING
+    dense = rows.loc[is_dense, ["network", "seed", "points", "parameters", "macs"]]
+    both = rows[~is_dense].merge(dense, on=["network", "seed"], suffixes=("", "_dense"))
+    both["behind"] = both["points_dense"] - both["points"]
+    lost = mean_interval(both, CELL, "behind")
+    for what in ("parameters", "macs"):
+        both[what] /= both[f"{what}_dense"]
+    return lost.merge(both.groupby(CELL)[["parameters", "macs"]].mean().reset_index(), on=CELL)
+
+
+def rates_at_an_edge(study: pd.DataFrame) -> pd.DataFrame:
+    """Chosen learning rates that lie at the end of their grid; no row where all lie inside.
+
+    Args:
+        study: as for `retrained`.
+    """
+    chosen = choose(study[study["role"] == "choice"], CELL, "rate")
+    return chosen[chosen["edge"] != ""]

@@ -1,0 +1,9 @@
+"""Which criterion should choose the channels of the residual network (notebook 12)."""
+
+from prunelab.studies.channel_criteria import measure, points
+
+__all__ = ["grid", "measure"]
+
+
+def grid(seeds: int) -> list[dict]:
+    return points("resnet20", seeds)
