@@ -9,13 +9,14 @@ import torch
 from prunelab.data import load_data
 from prunelab.early import snip_scores
 from prunelab.models import small_convnet
-from prunelab.studies import channel_criteria as study
 from prunelab.studies import (
+    before_training,
     channel_criteria_convnet,
     channel_criteria_resnet20,
     recovery,
     shared,
 )
+from prunelab.studies import channel_criteria as study
 from prunelab.studies.channel_criteria import CRITERIA, NEW_WEIGHTS, NOTHING, SCOPES
 from prunelab.studies.shared import cost
 from prunelab.training import evaluate
@@ -39,9 +40,10 @@ def dense(network: str, seed: int):
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     monkeypatch.setitem(recovery.ORIGINALS, "convnet", recovery.Original(BUILD, 8, 32))
-    monkeypatch.setattr(study, "load_data", lambda: DATA)
+    for module in (study, before_training):
+        monkeypatch.setattr(module, "load_data", lambda: DATA)
+    monkeypatch.setattr(before_training, "IMAGES", 50)
     monkeypatch.setattr(study, "trained", dense)
-    monkeypatch.setattr(study, "IMAGES", 50)
     monkeypatch.setattr(study, "remember", lambda function, **call: function(**call))
     monkeypatch.setattr(recovery, "RATES", RATES)
     monkeypatch.setattr(study, "FIRST_RATES", (RATES[0], RATES[-1]))

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 from prunelab.channels.choice import first_half, lowest_units
 from prunelab.channels.cut import cut, kept_indices
 from prunelab.channels.following import twin
-from prunelab.channels.plan import Group, Plan
+from prunelab.channels.plan import Group, Plan, is_under
 from prunelab.channels.reasons import ORDINARY, layer_of
 from prunelab.checks import check_choice, check_count, is_number, said
 from prunelab.sparsity import count_macs
@@ -129,11 +129,6 @@ def _check_names(plan: Plan, ratio: dict[str, float]) -> None:
                 f"ratio names {said(name)}, whose output channels stay: it "
                 f"{' and '.join(sorted(reasons))}; leave it out"
             )
-
-
-def is_under(weight: str, name: str) -> bool:
-    """Whether a weight belongs to the layer of this name, or to a layer in that module."""
-    return f"{weight}.".startswith(f"{name}.")
 
 
 def ratios_of(plan: Plan, groups: list[Group], ratio: float | dict[str, float]) -> list[float]:

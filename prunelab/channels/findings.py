@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 from torch.utils._pytree import tree_leaves
 
 from prunelab.channels.tags import (
@@ -37,7 +38,7 @@ class CannotFollow(ValueError):
 
 
 class Computed(TypeError):
-    """A weight that is no parameter, but made of others in the forward."""
+    """A weight that is no parameter, and why."""
 
 
 class Move(NamedTuple):
@@ -217,9 +218,21 @@ class Findings:
             role: `writes` or `reads`, where the parameter is written down with this dimension.
         """
         if not self.is_parameter(tensor):
-            raise Computed("not a parameter")
+            raise Computed(self._why_no_parameter(tensor))
         shape = tensor.shape if dim is None else tensor.shape[dim : dim + 1]
         return self.named_axis(self.names[id(tensor)], dim, shape, role)
+
+    def _why_no_parameter(self, tensor: Tensor) -> str:
+        if not isinstance(tensor, Tags):
+            return "enters a layer whose weight is no parameter of the model"
+        name, module, _ = self.running[-1]
+        remedy = "make it a parameter"
+        if is_parametrized(module):
+            remedy = "remove_parametrizations makes it a parameter"
+        for mark, norm in (("weight_g", "weight_norm"), ("weight_u", "spectral_norm")):
+            remedy = f"remove_{norm} makes it a parameter" if hasattr(module, mark) else remedy
+        layer = repr(name) if name else "a layer"
+        return f"enters {layer}, whose weight is computed from others; {remedy}"
 
     def named_axis(self, name: str, dim: int | None, shape, role: list | None = None) -> Tensor:
         tags = self.axes.setdefault(name, {})

@@ -16,7 +16,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from prunelab.channels import attention, averages, moves, recurrent  # noqa: F401  they register rules
+from prunelab.channels import (  # noqa: F401  they register their rules
+    attention,
+    averages,
+    layers,
+    moves,
+    recurrent,
+)
 from prunelab.channels.findings import CannotFollow, Computed, Findings, Step
 from prunelab.channels.normalization import by_hand
 from prunelab.channels.numbers import widths_said
@@ -183,9 +189,8 @@ def _by_rule(found: Findings, name: str, func: Callable, args: tuple, kwargs: di
         result = RULES[name](found, func, *args, **kwargs)
     except CannotFollow:
         raise
-    except Computed:
-        why = f"enters `{name}` with a weight that {found.where()} computes; make it a parameter"
-        return no_rule(found, func, args, kwargs, why)
+    except Computed as why:
+        return no_rule(found, func, args, kwargs, str(why))
     except Exception as error:
         return no_rule(found, func, args, kwargs, f"enters `{name}`, which fails: {error}")
     if isinstance(target, Tags) and not same_tags(result, target):

@@ -1,34 +1,15 @@
 """Rules of layers with weights."""
 
 from torch import Tensor
-from torch.nn.utils.parametrize import is_parametrized
 
 from prunelab.channels.findings import Findings
 from prunelab.channels.rules import no_rule, rule
-from prunelab.channels.tags import Tags, along, as_tags, dry_run
-
-
-def not_a_weight(found: Findings, weight: Tensor) -> str:
-    """Why this weight can't be cut; empty if it is a parameter of the model."""
-    if found.is_parameter(weight):
-        return ""
-    name, module, _ = found.running[-1]
-    if not isinstance(weight, Tags):
-        return "enters a layer whose weight is no parameter of the model"
-    remedy = "; make it a parameter"
-    if is_parametrized(module):
-        remedy = "; remove_parametrizations makes it a parameter"
-    for mark, removal in (("weight_g", "remove_weight_norm"), ("weight_u", "remove_spectral_norm")):
-        remedy = f"; {removal} makes it a parameter" if hasattr(module, mark) else remedy
-    layer = repr(name) if name else "a layer"
-    return f"enters {layer}, whose weight is computed from others{remedy}"
+from prunelab.channels.tags import along, as_tags, dry_run
 
 
 @rule("linear")
 def linear(found, func, input, weight, bias=None):
     shape = dry_run(func, (input, weight, bias), {}).shape
-    if why := not_a_weight(found, weight):
-        return no_rule(found, func, (input, weight, bias), {}, why)
     written = found.axis(weight, 0, found.writes)
     found.tie(found.tags(input), found.axis(weight, 1, found.reads))
     found.carry(bias, written)
@@ -39,8 +20,6 @@ def linear(found, func, input, weight, bias=None):
 def convolution(found, func, input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     arguments = (input, weight, bias, stride, padding, dilation, groups)
     shape = dry_run(func, arguments, {}).shape
-    if why := not_a_weight(found, weight):
-        return no_rule(found, func, arguments, {}, why)
     tags, channel = found.tags(input), input.dim() - weight.dim() + 1
     written = found.axis(weight, 0, found.writes)
     if groups == 1:
@@ -87,8 +66,6 @@ def transposed_convolution(
 ):
     arguments = (input, weight, bias, stride, padding, output_padding, groups, dilation)
     shape = dry_run(func, arguments, {}).shape
-    if why := not_a_weight(found, weight):
-        return no_rule(found, func, arguments, {}, why)
     tags, channel = found.tags(input), input.dim() - weight.dim() + 1
     of_groups = tags.movedim(channel, -1).unflatten(-1, (groups, -1))
     read, width = weight.size(0) // groups, weight.size(1)

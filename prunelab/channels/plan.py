@@ -37,6 +37,11 @@ class Group(NamedTuple):
     pace: int
 
 
+def is_under(weight: str, name: str) -> bool:
+    """Whether a weight belongs to the layer of this name, or to a layer in that module."""
+    return f"{weight}.".startswith(f"{name}.")
+
+
 class Plan:
     """The units of a network, and which of them stay.
 
@@ -88,7 +93,7 @@ class Plan:
         if not isinstance(names, str | tuple | list | set):
             raise TypeError(f"exclude={said(names)} must be the name of a layer, or several")
         for name in [names] if isinstance(names, str) else names:
-            writes = [(w, d) for w, d in self.found.writes if f"{w}.".startswith(f"{name}.")]
+            writes = [(w, d) for w, d in self.found.writes if is_under(w, name)]
             if not writes:
                 raise ValueError(f"exclude={said(name)} names no layer with output channels")
             for weight, dim in writes:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from prunelab.channels.findings import Findings
-from prunelab.channels.layers import not_a_weight
 from prunelab.channels.rules import no_rule, operation_name, rule
 from prunelab.channels.tags import Tags, as_tags, dry_run
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+NUMBERS = "enters a recurrent layer that begins with fixed numbers"
 
 
 @rule("lstm gru rnn_tanh rnn_relu", follows="hx")
@@ -36,8 +36,8 @@ def recurrent(
     if not isinstance(has_biases, bool):
         arguments = arguments[:9]
         return no_rule(found, func, arguments, {}, "enters a recurrent layer as packed sequences")
-    if why := _not_understood(found, params, states):
-        return no_rule(found, func, arguments, {}, why)
+    if _begin_with_numbers(found, states):
+        return no_rule(found, func, arguments, {}, NUMBERS)
     output, *last = dry_run(func, arguments, {})
     directions = 2 if bidirectional else 1
     each = len(params) // (num_layers * directions)
@@ -61,8 +61,8 @@ def recurrent(
 def recurrent_cell(found, func, input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
     arguments = (input, hx, w_ih, w_hh, b_ih, b_hh)
     states = hx if isinstance(hx, tuple | list) else (hx,)
-    if why := _not_understood(found, (w_ih, w_hh), states):
-        return no_rule(found, func, arguments, {}, why)
+    if _begin_with_numbers(found, states):
+        return no_rule(found, func, arguments, {}, NUMBERS)
     result = dry_run(func, arguments, {})
     hidden = _hidden(found, func, found.tags(input), w_ih, w_hh, b_ih, b_hh)
     for state in states:
@@ -72,18 +72,9 @@ def recurrent_cell(found, func, input, hx, w_ih, w_hh, b_ih=None, b_hh=None):
     return tuple(as_tags(hidden.expand(t.shape)) for t in result)
 
 
-def _not_understood(found: Findings, weights, states) -> str:
-    for weight in weights:
-        if why := not_a_weight(found, weight):
-            return why
+def _begin_with_numbers(found: Findings, states) -> bool:
     plain = [s for s in states if not (isinstance(s, Tags) or found.is_parameter(s))]
-    return (
-        "enters a recurrent layer that begins with fixed numbers" if any(map(_any, plain)) else ""
-    )
-
-
-def _any(state: Tensor) -> bool:
-    return bool(state.any())
+    return any(bool(state.any()) for state in plain)
 
 
 def _hidden(found: Findings, func, tags: Tensor, w_ih, w_hh, *biases) -> Tensor:

@@ -29,11 +29,10 @@ import copy
 from functools import partial
 
 import pandas as pd
-import torch
 from torch import Tensor, nn
 
 from prunelab.batchnorm import recalibrate_bn
-from prunelab.data import Split, load_data
+from prunelab.data import load_data
 from prunelab.early import snip_scores
 from prunelab.engines.fisher import fisher_scores
 from prunelab.finetuning import learning_rate_rewinding
@@ -41,6 +40,7 @@ from prunelab.intervals import choose
 from prunelab.lab.cache import remember
 from prunelab.rewinding import State, reinitialize
 from prunelab.studies import recovery
+from prunelab.studies.before_training import images
 from prunelab.studies.shared import accuracies, cost, retrain, widened, with_weights
 from prunelab.surgery import prune_network
 from prunelab.training import evaluate
@@ -55,8 +55,6 @@ NOTHING = {"left": 1.0, "criterion": "none", "scope": "none"}
 NEW_WEIGHTS = "new weights"
 BUDGET = 0.25
 """Steps of retraining, as a share of the dense training's."""
-IMAGES = 1000
-"""Training images that Taylor and Fisher look at."""
 FIRST_RATES = (0.03, 0.3)
 
 
@@ -90,7 +88,7 @@ def measure(network: str, left: float, criterion: str, scope: str, seed: int | N
     if criterion != NEW_WEIGHTS:
         rows.append({**row, "stage": "cut", **accuracies(model, data)})
         if has_batch_norm(model):
-            recalibrated = recalibrate_bn(copy.deepcopy(model), data.train.x[: 5 * IMAGES])
+            recalibrated = recalibrate_bn(copy.deepcopy(model), data.train.x[:5000])
             rows.append({**row, "stage": "recalibrated", **accuracies(recalibrated, data)})
     retrained(model, network, rate, seed)
     return [*rows, {**row, "stage": "retrained", "rate": rate, **accuracies(model, data)}]
@@ -139,18 +137,12 @@ def scored(criterion: str, dense: nn.Module, seed: int) -> str | dict[str, Tenso
     return criterion if criterion in NAMED else SCORED[criterion](dense, images(seed))
 
 
-def images(seed: int) -> Split:
-    data = load_data()
-    order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(seed))
-    return data.train[order[:IMAGES]]
-
-
 def retrained(model: nn.Module, network: str, rate: float, seed: int) -> None:
     """Recalibrate BatchNorm and train, in place."""
     original, data = recovery.ORIGINALS[network], load_data()
     steps = round(BUDGET * original.steps)
     if has_batch_norm(model):
-        recalibrate_bn(model, data.train.x[: 5 * IMAGES])
+        recalibrate_bn(model, data.train.x[:5000])
     pair = learning_rate_rewinding(model, steps, lr=rate)
     retrain(model, data, pair, steps, seed=1000 + seed, batch_size=original.batch_size)
 
