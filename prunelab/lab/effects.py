@@ -49,20 +49,12 @@ def rewound(study: pd.DataFrame, value: str) -> pd.DataFrame:
     return _points(_pruned(study, value), ["network", "sparsity"], value, *REWOUND)
 
 
-def barrier_ratio(study: pd.DataFrame) -> pd.DataFrame:
-    """Notebook 03: barrier of rewinding to the start over that of LR rewinding, where both have."""
-    by = ["network", "sparsity"]
-    rows = _pruned(study, "barrier")
-    rows = rows[rows["method"].isin(REWOUND) & _measurable(rows, by)]
-    return _named(paired_ratio(rows, by, "barrier", *REWOUND), by)
+def barrier_over(study: pd.DataFrame) -> pd.DataFrame:
+    """Notebook 03: barrier of rewinding to the start minus that of LR rewinding, in points.
 
-
-def barrier_difference(study: pd.DataFrame) -> pd.DataFrame:
-    """Notebook 03: the same in points, where some barriers are zero, or less by rounding."""
-    by = ["network", "sparsity"]
-    rows = _pruned(study, "barrier")
-    rows = rows[rows["method"].isin(REWOUND) & ~_measurable(rows, by)]
-    return _points(rows, by, "barrier", *REWOUND)
+    No ratio, for a barrier that was measured may be zero, or less.
+    """
+    return _points(_pruned(study, "barrier"), ["network", "sparsity"], "barrier", *REWOUND)
 
 
 def trained_longer(study: pd.DataFrame, original: pd.DataFrame) -> pd.DataFrame:
@@ -70,12 +62,13 @@ def trained_longer(study: pd.DataFrame, original: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         study: the table of `rewinding`.
-        original: that of `trajectories`, where the dense networks come from.
+        original: that of `trajectories`, where the dense networks come from; its seeds are
+            compared.
     """
     at_best = original["learning_rate"] == original["network"].map(best_learning_rates(original))
     before = original[at_best & (original["split"] == "test")]
     before = before.assign(method="before", test_accuracy=before["accuracy"])
-    dense = study[study["density"] == 1]
+    dense = study[(study["density"] == 1) & study["seed"].isin(before["seed"])]
     both, by = pd.concat([before, dense]), ["network"]
     rows = [
         _points(both, by, "test_accuracy", "method", way, "before").assign(way=way)
@@ -185,12 +178,6 @@ def ticket(runs: pd.DataFrame, quantity: str, one: str, other: str) -> pd.DataFr
 def _pruned(study: pd.DataFrame, value: str) -> pd.DataFrame:
     rows = study[(study["density"] < 1) & study[value].notna()]
     return rows.assign(sparsity=(1 - rows["density"]).round(6))
-
-
-def _measurable(rows: pd.DataFrame, by: list[str]) -> pd.Series:
-    """Whether every barrier of a setting, by either method, is above zero."""
-    positive = ~rows["method"].isin(REWOUND) | (rows["barrier"] > 0)
-    return positive.groupby([rows[column] for column in by]).transform("all")
 
 
 def _points(table: pd.DataFrame, by: list[str], value: str, *two) -> pd.DataFrame:
