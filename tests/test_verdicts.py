@@ -357,3 +357,37 @@ def test_12_zeros_in_full_tensors_save_no_time():
         wide = trial.pivot_table(index="seed", columns="variant", values="median")
         for variant in ("weights, masked", "weights, permanent"):
             assert interval(wide["dense"] / wide[variant])[0] < 1.01
+
+
+SCORES = ("SNIP", "GraSP", "SynFlow")
+
+
+@pytest.mark.parametrize(
+    ("study", "over_lots", "shuffled", "moving"),
+    [
+        ("before_training_convnet", "<??", ">>?<", "?"),
+        ("before_training_resnet20", "??<", "??><", "?"),
+    ],
+)
+def test_16_what_scores_gain_in_convolutional_networks(study, over_lots, shuffled, moving):
+    rows = read(study).query("role == 'comparison' and density < 1")
+    arms = rows.assign(arm=rows["method"] + ", " + rows["check"])
+    after, lots = "magnitude after training", "random, ERK, none"
+
+    def lead(one: str, other: str) -> str:
+        return side(gap(arms, "arm", one, other))
+
+    assert "".join(lead(f"{score}, none", lots) for score in SCORES) == over_lots
+    assert "".join(lead(f"{after}, none", f"{score}, none") for score in SCORES) == ">>>"
+    masks = (*SCORES, after)
+    ways = [(f"{mask}, shuffled within layers", f"{mask}, none") for mask in masks]
+    assert "".join(lead(*two) for two in ways) == shuffled
+    assert lead("RigL, none", lots) == moving
+
+
+def test_16_with_as_many_weights_scores_cost_more_multiplications_than_lots():
+    rows = read("before_training_resnet20").query("role == 'comparison' and check == 'none'")
+    share = rows.groupby("method")["training_macs"].mean()
+    assert share["SNIP"] / share["random, ERK"] == pytest.approx(1.8, abs=0.05)
+    assert 0.05 < share["random, ERK"] < share[[*SCORES]].min()
+    assert share[[*SCORES]].max() < 1

@@ -5,7 +5,7 @@ import pandas as pd
 from prunelab.lab import early_masks, language
 from prunelab.lab.results import load_results
 
-MASKS = ("before_training", "before_training_convnet")
+MASKS = ("before_training", "before_training_convnet", "before_training_resnet20")
 
 
 def claims() -> pd.DataFrame:
