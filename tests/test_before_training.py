@@ -6,7 +6,7 @@ import pytest
 from prunelab.data import load_data
 from prunelab.masks import get_masks
 from prunelab.models import lenet300
-from prunelab.studies import before_training, recovery
+from prunelab.studies import before_training, before_training_gradual, recovery
 from prunelab.studies.before_training import CHECKED, CHECKS, EARLY, MOVING, YARDSTICKS
 from tests.helpers import same
 
@@ -19,12 +19,13 @@ def small(monkeypatch):
     few_steps = recovery.ORIGINALS["lenet300"]._replace(steps=6)
     monkeypatch.setitem(recovery.ORIGINALS, "lenet300", few_steps)
     monkeypatch.setattr(recovery, "dense_rate", lambda network: 0.1)
-    monkeypatch.setattr(before_training, "load_data", lambda: data)
-    monkeypatch.setattr(before_training, "EVERY", 2)
     monkeypatch.setattr(before_training, "IMAGES", 50)
-    monkeypatch.setattr(before_training, "remember", lambda function, **call: function(**call))
     monkeypatch.setattr(recovery, "RATES", (0.01, 0.1, 1.0))
-    monkeypatch.setattr(before_training, "FIRST_RATES", (0.01, 1.0))
+    for study in (before_training, before_training_gradual):
+        monkeypatch.setattr(study, "load_data", lambda: data)
+        monkeypatch.setattr(study, "EVERY", 2)
+        monkeypatch.setattr(study, "remember", lambda function, **call: function(**call))
+        monkeypatch.setattr(study, "FIRST_RATES", (0.01, 1.0))
 
 
 @pytest.mark.parametrize("method", [*EARLY, *before_training.CHANCE, *MOVING, *YARDSTICKS])
@@ -74,3 +75,17 @@ def test_the_grid_chooses_first():
     assert set(seeds[:first]) == {None}
     assert None not in seeds[first:]
     assert {point["check"] for point in points[:first]} == {"none"}
+
+
+def test_gradual_pruning_begins_dense_and_ends_as_sparse_as_the_others():
+    tries = pd.DataFrame(before_training_gradual.measure(0.05, seed=None))
+    assert "test_accuracy" not in tries
+    assert set(tries["seed"]) == {*recovery.TUNING_SEEDS}
+    (row,) = before_training_gradual.measure(0.05, seed=0)
+    assert row["rate"] == recovery.best(tries.to_dict("records"), "rate")
+    assert row["weights"] == pytest.approx(0.05 * 266_200, abs=2)
+    halfway = 0.05 + 0.95 / 2**3  # two steps each at 1, at this density, and at 0.05
+    assert row["training_macs"] == pytest.approx((1 + halfway + 0.05) / 3, abs=1e-3)
+    assert before_training_gradual.attempt(0.05, seed=100, rate=1e30) == 0
+    columns = before_training.measure(**CELL, method="SNIP", check="none", seed=0)[0].keys()
+    assert row.keys() == columns

@@ -1,4 +1,4 @@
-"""What notebook 16 says of the study `before_training`, on a table made by hand."""
+"""What notebook 16 says of the studies `before_training`, on a table made by hand."""
 
 import re
 
@@ -8,6 +8,7 @@ import pytest
 
 from prunelab.lab import early_masks
 from prunelab.lab.claims import counted
+from prunelab.studies import before_training_gradual
 from prunelab.studies.before_training import CHECKED, CHECKS, DENSITIES, points
 
 POINTS_OF = {  # by method; the checks take their points off
@@ -21,6 +22,7 @@ POINTS_OF = {  # by method; the checks take their points off
     "RigL": 85.8,
     "magnitude after training": 86.0,
     "magnitude after half of it": 85.9,
+    "gradual pruning": 85.6,
 }
 LOST = {"shuffled within layers": 0.0, "new weights": 0.05, "scores inverted": 30.0}
 
@@ -28,7 +30,9 @@ LOST = {"shuffled within layers": 0.0, "new weights": 0.05, "scores inverted": 3
 def table(seeds: int = 5) -> pd.DataFrame:
     """A table as `measure` makes it: differences are those above, but for a little noise."""
     rows, rng = [], np.random.default_rng(0)
-    for point in points("lenet300", seeds):
+    arm = {"network": "lenet300", "method": "gradual pruning", "check": "none"}
+    gradual = [{**point, **arm} for point in before_training_gradual.grid(seeds)]
+    for point in points("lenet300", seeds) + gradual:
         value = POINTS_OF[point["method"]] - LOST.get(point["check"], 0.0)
         if point["method"] == "magnitude after training" and point["check"] != "none":
             value -= 1.0
@@ -81,6 +85,9 @@ def test_claims_have_the_verdicts_of_the_table(study):
     assert shuffled["SNIP"] == ["no difference that matters"]
     assert shuffled["magnitude after training"] == ["holds"]
     assert said["gradients choose better than chance", "RigL over SET"] == ["holds"]
+    assert said["gradual pruning beats scores", "GraSP"] == ["holds"]
+    gradual = said["gradual pruning beats a moving mask"]
+    assert (gradual["SET"], gradual["RigL"]) == (["no difference that matters"], ["does not hold"])
     close = claims[claims["claim"].str.startswith("RigL loses little")]
     assert close["mean"].tolist() == pytest.approx([0.2] * 4, abs=0.1)
     assert counted(claims)["verdicts"] == len(claims)
@@ -114,7 +121,7 @@ def test_claims_about_arms_that_were_left_out_are_left_out(study):
         "new weights cost accuracy",
         "gradients choose better than chance",
     }
-    masks = early_masks.early_claims(few).query("claim.str.contains('moving')")["mask"]
+    masks = early_masks.early_claims(few).query("claim.str.startswith('a moving')")["mask"]
     assert set(masks) == {"RigL"}
 
 
@@ -127,5 +134,5 @@ def test_networks_stand_side_by_side_and_what_was_left_out_is_empty(study):
     for mask in ("a moving mask is better than a fixed one +SET", "gradients .* RigL over SET"):
         (row,) = [line for line in lines if re.match(mask, line)]
         assert row.count("[") == 1
-    assert grid.text.count("[") == 2 * len(early_masks.CLAIMS) - 2
+    assert grid.text.count("[") == 2 * len(early_masks.CLAIMS) - 3  # gradual pruning over SET, too
     assert grid.page.count("<td") == 2 * len(early_masks.CLAIMS)

@@ -1,4 +1,4 @@
-"""What the study `before_training` says of masks found before training, as tables (16)."""
+"""What the studies `before_training` say of masks found before training, as tables (16)."""
 
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from prunelab.lab.protocol import POINTS
 EARLY = ("SNIP", "GraSP", "SynFlow")
 AFTER, HALF = "magnitude after training", "magnitude after half of it"
 RANDOM, ERK = "random, layerwise", "random, ERK"
+GRADUAL, MOVING = "gradual pruning", ("SET", "RigL")
 CHECKS = {
     "shuffled within layers": "shuffling a mask costs accuracy",
     "new weights": "new weights cost accuracy",
@@ -49,8 +50,10 @@ CLAIMS = (
         for check, words in CHECKS.items()
         for m in (*EARLY, AFTER)
     ),
-    *(_plain("a moving mask is better than a fixed one", m, m, ERK) for m in ("SET", "RigL")),
+    *(_plain("a moving mask is better than a fixed one", m, m, ERK) for m in MOVING),
     _plain("gradients choose better than chance", "RigL over SET", "RigL", "SET"),
+    *(_plain("gradual pruning beats scores", m, GRADUAL, m) for m in EARLY),
+    *(_plain("gradual pruning beats a moving mask", m, GRADUAL, m) for m in MOVING),
     _plain(
         "RigL loses little to magnitude after training",
         *("RigL", AFTER, "RigL", "below", POINTS, None),
