@@ -3,11 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from prunelab.lab import channel_choice
 from prunelab.lab.claims import counted
+from prunelab.lab.early_masks import verdict_grid
 from prunelab.lab.protocol import POINTS
+from prunelab.models import lenet300
 from prunelab.studies.channel_criteria import CRITERIA, LEFT, SCOPES, points
+from prunelab.studies.shared import cost
+from prunelab.surgery import prune_network
 
 POINTS_OF = {
     "none": 88.0,
@@ -35,8 +40,8 @@ def table() -> pd.DataFrame:
             continue
         parameters = point["left"] * (900 if point["scope"] == "global" else 1000)
         row = {**point, "role": "comparison", "parameters": parameters, "macs": 2 * parameters}
-        for stage, cost in (("cut", 0.5), ("retrained", 0.0)):
-            accuracy = value - cost + rng.normal(scale=2e-4)
+        for stage, lost in (("cut", 0.5), ("retrained", 0.0)):
+            accuracy = value - lost + rng.normal(scale=2e-4)
             rows.append(row | {"stage": stage, "test_accuracy": accuracy})
     return pd.DataFrame(rows)
 
@@ -91,12 +96,13 @@ def test_what_one_arm_has_more_parameters_is_said(claims):
 
 
 def test_verdicts_stand_by_network_and_share(claims):
-    shown = channel_choice.verdict_table(claims)
-    assert list(shown) == [f"{n}, {100 * s:g} %" for n in ("lenet300", "convnet") for s in LEFT[n]]
-    assert len(shown) == len(channel_choice.CLAIMS)
-    row = shown.loc[("scales of BatchNorm beat chance", "bn_scale over random, uniform")]
-    assert row["lenet300, 50 %"] == ""
-    assert row["convnet, 50 %"].endswith("] does not hold")
+    shown = verdict_grid(claims, arm="arm").text
+    heads = [f"{n}, {100 * s:g} %" for n in ("lenet300", "convnet") for s in LEFT[n]]
+    assert [shown.index(head) for head in heads] == sorted(shown.index(head) for head in heads)
+    rows = shown.splitlines()[2:]
+    assert len(rows) == len(channel_choice.CLAIMS)
+    (row,) = [row for row in rows if "bn_scale over random, uniform" in row]
+    assert row.count("does not hold") == len(LEFT["convnet"])
 
 
 def test_what_is_lost_is_held_against_the_dense_network_that_was_trained_as_long(study):
@@ -105,6 +111,17 @@ def test_what_is_lost_is_held_against_the_dense_network_that_was_trained_as_long
     row = lost.loc[("convnet", 0.25, "l1", "global")]
     assert row["mean"] == pytest.approx(1.5, abs=0.05)
     assert (row["parameters"], row["macs"], row["n"]) == pytest.approx((0.225, 0.225, 5))
+
+
+def test_the_units_of_the_second_layer_follow_from_two_counts():
+    x, rows = torch.rand(1, 1, 28, 28), []
+    for seed in range(3):
+        how = {"criterion": "random", "scope": "global", "seed": seed}
+        model = prune_network(lenet300(), 0.8, x, **how)
+        rows.append({**cost(model, x), "units": model.fc2.out_features})
+    table = pd.DataFrame(rows)
+    assert len(set(table["units"])) > 1
+    assert channel_choice.second_layer(table).tolist() == pytest.approx(table["units"].tolist())
 
 
 def test_a_rate_at_the_end_of_its_grid_is_named(study):

@@ -391,3 +391,27 @@ def test_16_with_as_many_weights_scores_cost_more_multiplications_than_lots():
     assert share["SNIP"] / share["random, ERK"] == pytest.approx(1.8, abs=0.05)
     assert 0.05 < share["random, ERK"] < share[[*SCORES]].min()
     assert share[[*SCORES]].max() < 1
+
+
+def test_12_norms_choose_channels_as_well_as_gradients_and_one_ranking_starves_a_layer():
+    rows = read("channel_criteria").query("role == 'comparison' and stage == 'retrained'")
+    arms = rows.assign(arm=rows["criterion"] + ", " + rows["scope"]).groupby("left")
+
+    def leads(one: str, other: str) -> str:
+        return "".join(side(gap(part, "arm", one, other)) for share, part in arms if share < 1)
+
+    for scope in ("uniform", "global"):
+        for norm in ("l1", "l2"):
+            assert leads(f"{norm}, {scope}", f"random, {scope}") == ">>>"
+        assert leads(f"Fisher, {scope}", f"random, {scope}") == ">>>"
+        for score in ("Taylor", "Fisher", "l2"):
+            assert ">" not in leads(f"{score}, {scope}", f"l1, {scope}")
+    assert leads("Taylor, uniform", "random, uniform") == ">>>"
+    assert leads("Taylor, global", "random, global") == "<>>"
+    for criterion in ("l1", "l2", "Taylor", "Fisher", "random"):
+        found = leads(f"{criterion}, global", f"{criterion}, uniform")
+        assert found == ("<<?" if criterion == "Taylor" else "???")
+    starved = gap(arms.get_group(0.1), "arm", "Taylor, uniform", "Taylor, global")
+    assert 11 < starved.mean() < 12
+    for kept in ("l1", "random"):
+        assert leads(f"{kept}, uniform", "new weights, uniform") == ">>>"

@@ -17,7 +17,7 @@ CHANCE, NOTHING, NEW_WEIGHTS = "random", "none", "new weights"
 SCOPES = ("uniform", "global")
 CELL = ["network", "left", "criterion", "scope"]
 SETTING = ["network", "left"]
-COLUMNS = ["notebook", "claim", "arm", *SETTING, "setting", "quantity", "claimed"]
+COLUMNS = ["notebook", "claim", "arm", *SETTING, "kept", "setting", "quantity", "claimed"]
 COLUMNS += ["mean", "low", "high", "p", "verdict", "effect", "parameters"]
 
 
@@ -81,8 +81,9 @@ def channel_claims(study: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row a claim and setting, with the columns of `lab.claims.claims` (points by which what is
-        claimed to be better is ahead), and `arm`, `network`, `left`, the `effect` in words, and
-        `parameters`: those of the better over those of the worse, 1 where both have as many.
+        claimed to be better is ahead), and `arm`, `network`, `left` (`kept` in words), the `effect`
+        in words, and `parameters`: those of the better over those of the worse, 1 where both have
+        as many.
     """
     rows = retrained(study)
     rows = rows.assign(arm=rows["criterion"] + "|" + rows["scope"])
@@ -102,23 +103,10 @@ def channel_claims(study: pd.DataFrame) -> pd.DataFrame:
     table["verdict"] = [verdict(row.low, row.high, "above", 0.0, POINTS) for row in effects]
     table["p"] = [p_value(row, 0.0, is_ratio=False) for row in effects]
     percent = table["left"].map(lambda left: f"{100 * left:g} %")
-    setting = table["network"] + ", " + table["arm"] + ", " + percent
-    words = {"notebook": "12", "quantity": "points", "claimed": "above 0", "setting": setting}
+    words = {"notebook": "12", "quantity": "points", "claimed": "above 0"}
+    words["setting"] = table["network"] + ", " + table["arm"] + ", " + percent
+    words["kept"] = table["network"] + ", " + percent
     return table.assign(**words, effect=written(table))[COLUMNS]
-
-
-def verdict_table(claims: pd.DataFrame) -> pd.DataFrame:
-    """The verdicts of `channel_claims` beside their effects, a column a network and share.
-
-    Returns:
-        A table of texts, indexed by `claim` and `arm`; empty where a claim has no such setting.
-    """
-    said = claims["effect"].str.removesuffix(" points") + " " + claims["verdict"]
-    columns = claims["network"] + ", " + claims["left"].map(lambda left: f"{100 * left:g} %")
-    wide = claims.assign(said=said, column=columns).pivot_table(
-        "said", ["claim", "arm"], "column", aggfunc="first", sort=False
-    )
-    return wide.reindex(columns=columns.unique()).fillna("").rename_axis(columns=None)
 
 
 def left_behind(study: pd.DataFrame) -> pd.DataFrame:
@@ -140,6 +128,17 @@ def left_behind(study: pd.DataFrame) -> pd.DataFrame:
     for what in ("parameters", "macs"):
         both[what] /= both[f"{what}_dense"]
     return lost.merge(both.groupby(CELL)[["parameters", "macs"]].mean().reset_index(), on=CELL)
+
+
+def second_layer(rows: pd.DataFrame) -> pd.Series:
+    """Units of the second hidden layer of each `lenet300`, from its `parameters` and `macs`.
+
+    These two differ by the biases, one a unit, so that of a + b hidden units is known; and
+    a · (784 + b) + 10 b is the number of multiplications.
+    """
+    hidden = rows["parameters"] - rows["macs"] - 10
+    half = (784 - 10 + hidden) / 2
+    return hidden - (half - (half**2 - rows["macs"] + 10 * hidden) ** 0.5)
 
 
 def rates_at_an_edge(study: pd.DataFrame) -> pd.DataFrame:

@@ -137,16 +137,17 @@ def early_claims(study: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**words, effect=written(table))[COLUMNS]
 
 
-def verdict_grid(claims: pd.DataFrame, column: str = "kept") -> Painted:
-    """The verdicts beside their effects: a row a claim and mask.
+def verdict_grid(claims: pd.DataFrame, column: str = "kept", arm: str = "mask") -> Painted:
+    """The verdicts beside their effects: a row a claim and arm.
 
     Args:
-        claims: what `early_claims` returns, of one study or of several.
+        claims: what `early_claims` or `channel_claims` returns, of one study or of several.
         column: "kept", a column a density with mean effects; or "network", with intervals.
+        arm: the column that names a row within its claim.
     """
     claims = claims.assign(short=claims["mean"].map("{:+.2f}".format))
     effect = claims["short" if column == "kept" else "effect"].str.removesuffix(" points")
-    said, rows = effect + " " + claims["verdict"], ["claim", "mask"]
+    said, rows = effect + " " + claims["verdict"], ["claim", arm]
     words, verdicts = (
         claims.assign(value=values)
         .pivot_table("value", rows, column, aggfunc="first", sort=False)
@@ -155,7 +156,7 @@ def verdict_grid(claims: pd.DataFrame, column: str = "kept") -> Painted:
     )
     painted = {said: f"background-color: {color}" for said, color in SAID.items()}
     colors = verdicts.map(lambda each: painted.get(each, ""))
-    style = words.fillna("").style.apply(lambda _: colors, axis=None).set_uuid(f"early-{column}")
+    style = words.fillna("").style.apply(lambda _: colors, axis=None).set_uuid(f"verdicts-{column}")
     style.cell_ids = False  # half of a long table's bytes are names
     looks = {"td": "text-align: left", "th.row_heading": "text-align: left"}
     style.set_table_styles([{"selector": s, "props": p} for s, p in looks.items()])
