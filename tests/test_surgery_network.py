@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prunelab.channels import findings
+from prunelab.channels.plan import Plan
 from prunelab.data import Split
 from prunelab.early import snip_scores
 from prunelab.models import resnet20, small_convnet
@@ -507,3 +509,29 @@ def test_numbers_of_modules_are_stored(name, tmp_path):
     loaded = load_network(case.build().double(), tmp_path / "small.pt")
     assert torch.equal(loaded(case.inputs), small(case.inputs))
     assert repr(loaded) == repr(small)
+
+
+def test_ties_that_are_found_again_take_no_memory(monkeypatch):
+    class Repeats(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.places = nn.Parameter(torch.randn(1, 6, 8))
+            self.first, self.last = nn.Linear(4, 8), nn.Linear(8, 3)
+            self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(20))
+
+        def forward(self, x):
+            x = self.first(x)
+            for layer in self.layers:
+                x = x + self.places + layer(x)
+            return self.last(x)
+
+    model, x = Repeats(), torch.rand(1, 6, 4)
+    whole = Plan(model, x)
+    monkeypatch.setattr(findings, "MANY_TIES", 100)
+    plan = Plan(model, x)
+    once = torch.cat(plan.found.ties).unique()
+    assert once.equal(torch.cat(whole.found.ties).unique())
+    held = [sum(map(len, each.found.ties)) for each in (plan, whole)]
+    assert held[0] < 3 * len(once) < held[1]
+    assert plan.unit.equal(whole.unit)
+    assert prune_network(model, 0.5, x).last.in_features == 4

@@ -23,6 +23,9 @@ from prunelab.channels.tags import (
     plain,
 )
 
+MANY_TIES = 2**22
+"""How many may wait until those found twice are thrown away."""
+
 
 class CannotFollow(ValueError):
     """A cut network does something else with these tags than the whole one, or fails.
@@ -114,6 +117,7 @@ class Findings:
         self.writes: list[tuple[str, int]] = []
         self.reads: list[tuple[str, int]] = []
         self.ties: list[Tensor] = []
+        self.room = MANY_TIES
         self.fixed: list[tuple[Tensor, str]] = []
         self.given_up: dict[str, str] = {}
         self.reached: set[str] = set()
@@ -164,6 +168,7 @@ class Findings:
                 self.fix(high[low == reserved], why)
             low, high = low[low > FIXED], high[low > FIXED]
         self.ties.append(pair_codes(low, high))
+        self.room -= len(low)
 
     def carry(self, vector, tags: Tensor) -> None:
         """A bias or a normalization vector belongs to these channels."""
@@ -194,6 +199,9 @@ class Findings:
     def step(self, step: Step) -> None:
         """What the forward does next."""
         self.steps.append(step)
+        if self.room < 0:  # most ties are found again and again
+            self.ties = [torch.cat(self.ties).unique()]
+            self.room = max(MANY_TIES, len(self.ties[0]))
 
     def mark(self, result) -> None:
         """Activations remember which step made them."""

@@ -7,6 +7,7 @@ schedule of the learning rate, networks, images and the choice of a rate are tho
 """
 
 from functools import partial
+from inspect import signature
 
 from torch import nn
 
@@ -28,7 +29,7 @@ from prunelab.studies.shared import accuracies, retrain, widened
 from prunelab.training import evaluate
 
 NETWORK, METHOD = "lenet300", "gradual pruning"
-UNTIL = fit_sparse.__kwdefaults__["until"]
+UNTIL = signature(fit_sparse).parameters["until"].default
 """The share of the training after which the mask stays."""
 
 
