@@ -44,13 +44,9 @@ def problem_of_function(
         for text, other in mistakes.items():
             if agrees(other):
                 return text
-    if isinstance(got, Exception):
-        return f"For {listed(case)} it raises {shown(got)}."
-    if got is None:
-        return f"For {listed(case)} it gives None. Is a `return` missing?"
     if isinstance(got, Tensor) and isinstance(right, Tensor) and got.shape == right.shape:
         return problem_at_a_place(case, got, right)
-    return f"For {listed(case)} it gives {shown(got)}: {difference(got, right)}."
+    return f"For {listed(case)} it {outcome(got, right)}"
 
 
 def problem_at_a_place(case: tuple, got: Tensor, right: Tensor) -> str:
@@ -130,6 +126,15 @@ def same(one, other, tolerance: float) -> bool:
     if isinstance(one, Exception) or type(one) is not type(other):
         return type(one) is type(other)
     return bool(one == other)
+
+
+def outcome(got, right) -> str:
+    """What a function did instead of giving the right result: the end of a sentence."""
+    if isinstance(got, Exception):
+        return f"raises {shown(got)}."
+    if got is None:
+        return "gives None. Is a `return` missing?"
+    return f"gives {shown(got)}: {difference(got, right)}."
 
 
 def difference(got, right) -> str:
