@@ -151,7 +151,8 @@ def difference(got, right) -> str:
         lengths = f"{len(got)} values, and {len(right)} are wanted"
         return "not right" if len(got) == len(right) else lengths
     if type(got) is not type(right):
-        return f"of type {type(got).__name__}, and {type(right).__name__} is wanted"
+        wanted = "a number" if isinstance(right, Real) else type(right).__name__
+        return f"of type {type(got).__name__}, and {wanted} is wanted"
     return "not right"
 
 
