@@ -70,12 +70,12 @@ def enter_written(api, assignment: str, students: list[str], path: Path) -> None
                             f"from 0 to {entry.max_score:g}"
                         )
                     entry.manual_score, entry.needs_manual_grade = row.points, False
-                    if isinstance(row.comment, str):
-                        notebook = entry.notebook.name
-                        comment = book.find_comment(entry.name, notebook, assignment, student)
-                        comment.manual_comment = row.comment
                 elif entry.manual_score is not None:  # given once, and taken back
                     entry.manual_score, entry.needs_manual_grade = None, True
+                if row is not None:
+                    place = entry.notebook.name, assignment, student
+                    comment = row.comment if isinstance(row.comment, str) else None
+                    book.find_comment(entry.name, *place).manual_comment = comment
         book.db.commit()
     if new or not path.is_file():
         asked = pd.DataFrame(new, columns=WRITTEN)
