@@ -77,8 +77,8 @@ site: $(VENV)/site-ready
 slides: $(VENV)/site-ready
 	$(ONE_THREAD) $(BIN)/python -m docs.slides
 
-$(VENV)/site-ready: $(VENV)/ready pyproject.toml
-	$(BIN)/pip install --quiet --constraint $(VENV)/tested-versions.txt --editable '.[site]'
+$(VENV)/course-ready $(VENV)/site-ready: $(VENV)/%-ready: $(VENV)/ready pyproject.toml
+	$(BIN)/pip install --quiet --constraint $(VENV)/tested-versions.txt --editable '.[$*]'
 	touch $@
 
 explorer: $(VENV)/ready

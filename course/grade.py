@@ -10,7 +10,6 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,9 +27,9 @@ from course.build import (
 )
 from course.collect import CannotBeRead, collect
 from course.pages import formulas_missing
+from course.written import CannotBeEntered, enter_written, grades, read_written
 
 PLACE = "STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb"
-WRITTEN = ["assignment", "student", "cell", "points", "comment"]
 FIRST = ["student", "automatic", "written", "points", "of", "note", "seconds"]
 """Columns of the marks before those of each check."""
 TOO_LONG = "CellTimeoutError"
@@ -57,11 +56,19 @@ def main(arguments: list[str] | None = None) -> int:
     if not found:
         print(f"{submitted} holds no {PLACE} with one of {', '.join(assignments())}")
         return 1
-    for assignment in found:
-        print(assignment)
-        table = grade(submitted, assignment, again=again, **given)
-        print(table[FIRST].to_string(index=False, na_rep="not yet"))
+    waiting = 0
+    try:
+        for assignment in found:
+            print(assignment)
+            table = grade(submitted, assignment, again=again, **given)
+            print(table[FIRST].to_string(index=False, na_rep="not yet"))
+            waiting += int(table["written"].isna().sum())
+    except CannotBeEntered as error:
+        print(error)
+        return 1
     print(f"marks in {COURSE / 'marks'}, pages in {COURSE / 'feedback'}")
+    if waiting:
+        print(f"to be read and graded by hand: {waiting}; points go into {COURSE / 'written.csv'}")
     return 0
 
 
@@ -83,6 +90,7 @@ def grade(
         until it is graded by hand).
     """
     make_release(assignment, course)
+    read_written(course / "written.csv")  # a mistake in it is told before the minutes of grading
     hidden = [HERE, course, submitted, ROOT / ".git"]
     api = nbgrader_api(course, hidden=[str(path) for path in hidden], **limits)
     students = sorted(path for path in submitted.iterdir() if (path / assignment).is_dir())
@@ -157,45 +165,6 @@ def trouble(autograded: Path) -> str:
                 elif error["ename"] == "KernelDied" and "not run" not in error["evalue"]:
                     words.append(f"{name}: {error['evalue']}")
     return "; ".join(words)
-
-
-def grades(book, assignment: str, student: str) -> Iterator:
-    """The gradebook's entries for the checks and answers of a submission; none if not graded."""
-    if any(sent.name == assignment for sent in book.student_submissions(student)):
-        for notebook in book.find_submission(assignment, student).notebooks:
-            yield from notebook.grades
-
-
-def enter_written(api, assignment: str, students: list[str], path: Path) -> None:
-    """Put points and comments of written.csv into the gradebook; ask for those still missing."""
-    text = {"student": str, "cell": str, "comment": str, "assignment": str}
-    table = pd.read_csv(path, dtype=text) if path.is_file() else pd.DataFrame(columns=WRITTEN)
-    known = {(row.assignment, row.student, row.cell): row for row in table.itertuples()}
-    new = []
-    with api.gradebook as book:
-        for student in students:
-            for entry in grades(book, assignment, student):
-                if entry.auto_score is not None and (entry.cell_type == "code"):
-                    continue
-                row = known.get((assignment, student, entry.name))
-                if row is None:
-                    points = 0 if entry.auto_score == 0 else None  # nothing was written
-                    new.append([assignment, student, entry.name, points, None])
-                elif pd.notna(row.points):
-                    if not 0 <= row.points <= entry.max_score:
-                        raise ValueError(
-                            f"{path}: {student}, {entry.name}: points={row.points} must be from 0 "
-                            f"to {entry.max_score}"
-                        )
-                    entry.manual_score, entry.needs_manual_grade = row.points, False
-                    if isinstance(row.comment, str):
-                        notebook = entry.notebook.name
-                        comment = book.find_comment(entry.name, notebook, assignment, student)
-                        comment.manual_comment = row.comment
-        book.db.commit()
-    if new or not path.is_file():
-        asked = pd.DataFrame(new, columns=WRITTEN)
-        pd.concat([table, asked] if len(table) else [asked]).to_csv(path, index=False)
 
 
 def marks(api, assignment: str, student: str) -> dict:

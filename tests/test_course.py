@@ -190,7 +190,17 @@ def test_the_key_has_all_points_the_release_none_and_mistakes_lose_theirs(
         again = grade(hand_in(tmp_path / "again", assignment, key=key), assignment, course)
         expected = [sum(BY_HAND[assignment].values()), 20, 20, 0]
         assert again[["written", "points", "of", "seconds"]].iloc[0].tolist() == expected
-        assert "A real limit is named." in feedback(course, assignment, "key")
+        page = feedback(course, assignment, "key")
+        assert page.count("A real limit is named.") == 2 * len(of)  # beside the points, and below
+        assert "key 20 of 20 points check" in page
+    with subtests.test("a mark that is taken back waits again"):
+        written[["points", "comment"]] = None
+        written.reset_index().to_csv(course / "written.csv", index=False)
+        again = grade(tmp_path / "again", assignment, course)
+        assert again["written"].isna().all()
+        page = feedback(course, assignment, "key")
+        assert "are still to come" in page
+        assert "A real limit is named." not in page
 
 
 def test_a_kernel_that_does_not_answer_is_started_again(tmp_path, monkeypatch):

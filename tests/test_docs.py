@@ -2,6 +2,8 @@
 
 import ast
 import re
+import shutil
+import subprocess
 import tomllib
 
 import pandas as pd
@@ -53,10 +55,20 @@ def test_every_path_named_exists(text):
             assert member in members(found[0].read_text("utf-8")), f"no {member} in {path}"
 
 
+COMMANDS = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+
+
 @every_text
 def test_every_command_of_make_exists(text):
-    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert set(re.findall(r"(?:`|^)make ([\w-]+)", text, re.MULTILINE)) <= set(targets)
+    assert set(re.findall(r"(?:`|^)make ([\w-]+)", text, re.MULTILINE)) <= set(COMMANDS)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_of_make_knows_how_to_begin(command, tmp_path):
+    made = ["make", "--dry-run", command, f"VENV={tmp_path / 'venv'}", "PYTHONS=", "SUBMITTED=."]
+    told = subprocess.run(made, cwd=ROOT, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda path: path.name)

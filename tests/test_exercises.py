@@ -206,6 +206,9 @@ MISUNDERSTOOD = [  # of exercises with a check of their own
     ("07.1", 0.9, "one layer"),
     ("07.1", 0.3, "mean over layers"),
     ("07.2", lambda table: 0.8, "0.9"),
+    ("07.2", lambda table: print(), "this table it gives None. Is a `return` missing?"),
+    ("07.2", lambda table: table["dens"], "this table it raises KeyError: 'dens'."),
+    ("07.2", lambda table: table, "of type DataFrame, and a number is wanted"),
     ("03.1", lambda now, first: first, "masked layer has"),
     ("03.1", lambda now, first: {**now, "weight_orig": first["weight"]}, "goes back too"),
     ("03.1", lambda now, first: now, "not the initial ones"),
@@ -216,6 +219,7 @@ MISUNDERSTOOD = [  # of exercises with a check of their own
     ("05.1", lambda state, kept: cut_at(state, kept[:1], ["conv2.weight"]), "shape [1, 1, 3, 3]"),
     ("05.1", lambda state, kept: cut_at(state, kept - 1, ["conv2.weight"]), "of other channels"),
     ("07.3", lambda model: 0.0, "in all layers it gives 0: too small"),
+    ("07.3", lambda model: model.fc9, "in all layers it raises AttributeError"),
     ("07.3", zeros_in_parameters, "in all layers it gives 0: too small"),
     ("07.3", zeros_in_all_tensors, "in all layers"),
     ("07.3", GIVEN["07.3"], "in its last layer alone it gives 0.8: too large"),
@@ -474,7 +478,7 @@ def test_unknown_number_is_an_error():
         (lambda x: (x, x), lambda x: [x, x], None),
         (lambda x: torch.tensor([1, 0]), lambda x: torch.tensor([True, False]), None),
         (lambda x: {"a": x}, lambda x: {"a": x}, None),
-        (lambda x: "a", lambda x: x, "of type str, and float is wanted"),
+        (lambda x: "a", lambda x: x, "of type str, and a number is wanted"),
         (lambda x: math.nan, lambda x: x, "not right"),
         (
             lambda x: torch.zeros(20),
@@ -489,7 +493,7 @@ def test_unknown_number_is_an_error():
         (lambda x: torch.tensor(x + 1), lambda x: x, "For 1 it gives 2: too large."),
         (lambda x: 15_000, lambda x: 2, "For 1 it gives 15000: too large."),
         (lambda x: 15_000.4, lambda x: 2, "For 1 it gives 15000: too large."),
-        (lambda x: {"a": x}, lambda x: x, "For 1 it gives {'a': 1}: of type dict, and float"),
+        (lambda x: {"a": x}, lambda x: x, "For 1 it gives {'a': 1}: of type dict, and a number"),
     ],
 )
 def test_functions_are_compared(answer, right, told):

@@ -44,13 +44,9 @@ def problem_of_function(
         for text, other in mistakes.items():
             if agrees(other):
                 return text
-    if isinstance(got, Exception):
-        return f"For {listed(case)} it raises {shown(got)}."
-    if got is None:
-        return f"For {listed(case)} it gives None. Is a `return` missing?"
     if isinstance(got, Tensor) and isinstance(right, Tensor) and got.shape == right.shape:
         return problem_at_a_place(case, got, right)
-    return f"For {listed(case)} it gives {shown(got)}: {difference(got, right)}."
+    return f"For {listed(case)} it {outcome(got, right)}"
 
 
 def problem_at_a_place(case: tuple, got: Tensor, right: Tensor) -> str:
@@ -132,6 +128,15 @@ def same(one, other, tolerance: float) -> bool:
     return bool(one == other)
 
 
+def outcome(got, right) -> str:
+    """What a function did instead of giving the right result: the end of a sentence."""
+    if isinstance(got, Exception):
+        return f"raises {shown(got)}."
+    if got is None:
+        return "gives None. Is a `return` missing?"
+    return f"gives {shown(got)}: {difference(got, right)}."
+
+
 def difference(got, right) -> str:
     """In words how a result differs from the right one, without telling it."""
     if isinstance(got, Tensor) and got.numel() == 1 and isinstance(right, Real):
@@ -146,7 +151,8 @@ def difference(got, right) -> str:
         lengths = f"{len(got)} values, and {len(right)} are wanted"
         return "not right" if len(got) == len(right) else lengths
     if type(got) is not type(right):
-        return f"of type {type(got).__name__}, and {type(right).__name__} is wanted"
+        wanted = "a number" if isinstance(right, Real) else type(right).__name__
+        return f"of type {type(got).__name__}, and {wanted} is wanted"
     return "not right"
 
 

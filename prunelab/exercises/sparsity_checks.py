@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from prunelab.exercises.comparing import call, difference, listed, same, shown
+from prunelab.exercises.comparing import call, listed, outcome, same
 from prunelab.exercises.exercise import FIND_THE_BUG, IMPLEMENT, PREDICT, REASON, exercise
 from prunelab.masks import get_masks, make_pruning_permanent
 from prunelab.models import lenet300, pretrained
@@ -117,8 +117,8 @@ def _(answer: Callable) -> str | None:
         if not same(got, right, 1e-6):
             csr = side_by_side(table)["CSR"]
             return (
-                f"Dense takes 1 s, and CSR {listed(csr)} s at {listed(csr.index)}. Of this table "
-                f"it makes {shown(got)}: {difference(got, right)}."
+                f"Dense takes 1 s, and CSR {listed(csr)} s at {listed(csr.index)}. For this table "
+                f"it {outcome(got, right)}"
             )
     return problem
 
@@ -166,7 +166,7 @@ def _(answer: Callable) -> str | None:
     for stage, model in stages.items():
         got, right = call(answer, (model,)), total_sparsity(model)
         if not same(got, right, 1e-6):
-            return f"For a network {stage} it gives {shown(got)}: {difference(got, right)}."
+            return f"For a network {stage} it {outcome(got, right)}"
     return None
 
 
