@@ -418,3 +418,16 @@ def test_12_norms_choose_channels_as_well_as_gradients_and_one_ranking_starves_a
     assert 11 < starved.mean() < 12
     for kept in ("l1", "random"):
         assert leads(f"{kept}, uniform", "new weights, uniform") == ">>>"
+
+
+def test_16_gradual_pruning_is_ahead_where_few_weights_are_kept():
+    rows = pd.concat([read("before_training"), read("before_training_gradual")])
+    rows = rows.query("role == 'comparison' and check == 'none' and density < 1")
+    ahead = {"SNIP": ">>??", "GraSP": ">>>>", "SynFlow": ">>??", "SET": ">>??", "RigL": ">>>>"}
+    for method, expected in ahead.items():
+        assert sides(rows, ["density"], "method", "gradual pruning", method) == expected
+    assert (
+        sides(rows, ["density"], "method", "gradual pruning", "magnitude after training") == "??<<"
+    )
+    cost = rows[rows["method"] == "gradual pruning"].groupby("density")["training_macs"].mean()
+    assert cost[0.02] == pytest.approx(0.23, abs=0.005)
