@@ -48,6 +48,20 @@ between_maps("logsumexp -> a", lambda y: y.logsumexp(2) + torch.norm(y, p=2, dim
 between_maps("standard deviation and mean -> a", lambda y: torch.std_mean(y, dim=2)[1])
 between("mean along an axis -> a", lambda y: y.mean(axis=(2, 3), keepdims=True))
 between("running sum over space -> a", lambda y: y.cumsum(3))
+between(
+    "unpooling -> a",
+    lambda y: F.max_unpool2d(*F.max_pool2d(y, 2, return_indices=True), 2, output_size=y.shape),
+)
+between(
+    "unpooling to a size -> a",
+    lambda y: F.max_unpool2d(
+        *F.adaptive_max_pool2d(y, y.size(-1) // 2, return_indices=True), 2, output_size=y.shape
+    ),
+)
+between(
+    "unpooling lines -> a",
+    lambda y: F.max_unpool1d(*F.max_pool1d(y.flatten(2), 2, return_indices=True), 2)[..., None],
+)
 between("maximum of channels -> nothing", lambda y: y * y.max(1, keepdim=True).values)
 between("sum of halves -> a", lambda y: y.unflatten(1, (2, -1)).sum(1), a=conv(3, 16))
 between("mean of pairs -> a", lambda y: y.unflatten(1, (-1, 2)).mean(2), a=conv(3, 16))

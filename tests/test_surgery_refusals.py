@@ -91,11 +91,7 @@ CUT = {  # a network, layers that are cut, layers that stay with the reason
         {"b"},
         {"a": "enters `getitem`, which may mix channels"},
     ),
-    "indices of pixels": (
-        twice(unpooled),
-        {"b"},
-        {"a": "enters `max_unpool2d`, which may mix channels"},
-    ),
+    "indices of pixels": (twice(unpooled), {"a", "b"}, {}),
     "kinds of masks": (
         twice(lambda m, y: y.masked_fill(~(y > 0) | (y == 2), 0.5) * (y > 1).to(y.dtype)),
         {"a", "b"},

@@ -12,7 +12,8 @@ POOLS = """
     max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d lp_pool1d lp_pool2d
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
     adaptive_max_pool2d adaptive_max_pool3d interpolate upsample max_pool2d_with_indices
-    adaptive_max_pool2d_with_indices
+    max_pool1d_with_indices max_pool3d_with_indices adaptive_max_pool1d_with_indices
+    adaptive_max_pool2d_with_indices adaptive_max_pool3d_with_indices
 """
 REDUCTIONS = """
     mean sum amax amin var std prod logsumexp nansum nanmean any all std_mean var_mean
@@ -29,6 +30,15 @@ def pool(found, func, *args, **kwargs):
     for d in dims:
         tags = tags.narrow(d, 0, 1)
     return tree_map(lambda t: as_tags(tags.expand(t.shape)), dry_run(func, args, kwargs))
+
+
+@rule("max_unpool1d max_unpool2d max_unpool3d", follows="output_size")
+def unpool(found, func, input, indices, kernel_size, stride=None, padding=0, output_size=None):
+    """Places are counted within each channel, so that they go where it goes."""
+    how = (indices, kernel_size, stride, padding, output_size)
+    tags = pool(found, func, input, *how)
+    found.tie(pool(found, func, indices, *how), tags)
+    return tags
 
 
 @rule(REDUCTIONS)
