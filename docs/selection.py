@@ -29,6 +29,9 @@ WORDS = 80
 IN_A_LIST = 120
 """As many fit on a slide that is one list."""
 
+ROWS = 14
+"""As many of a table fit on a slide, headings included; a longer one is left to the speaker."""
+
 
 @dataclass
 class Slide:
@@ -79,7 +82,7 @@ def kind_of(block: Block, heading: str) -> str | None:
     if block.kind in ("figure", "equation", "prediction"):
         return block.kind
     if block.kind == "table":
-        return "table" if heading in WHOLE else None
+        return "table" if heading in WHOLE and text.count("<tr") <= ROWS else None
     if block.kind == "paragraph":
         if text.startswith(QUESTION):
             return "question"

@@ -24,7 +24,7 @@ from docs import (
     site,
     slides,
 )
-from docs.selection import IN_A_LIST, select
+from docs.selection import IN_A_LIST, ROWS, select
 from prunelab.exercises import EXERCISES
 from prunelab.teaching import equations
 
@@ -233,6 +233,16 @@ def test_what_is_shown_and_what_is_told():
         ["```text\nmore\n```"],
         [table],
     ]
+
+
+def test_a_long_table_of_a_verdict_is_left_to_the_speaker():
+    tables = [f"<table>{'<tr><td>1</td></tr>' * rows}</table>" for rows in (ROWS, ROWS + 1)]
+    cells = [new_markdown_cell("## Verdict\n\nIt holds.")]
+    for table in tables:
+        cells.append(new_code_cell("", outputs=[new_output("display_data", {"text/html": table})]))
+    words, shown = select(new_notebook(cells=cells))
+    assert (words.kind, shown.kind, shown.shows) == ("words", "table", tables[0])
+    assert tables[1] in shown.notes
 
 
 def test_a_list_that_is_too_long_goes_on_on_the_next_slide():
