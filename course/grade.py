@@ -27,7 +27,13 @@ from course.build import (
 )
 from course.collect import CannotBeRead, collect
 from course.pages import formulas_missing
-from course.written import CannotBeEntered, enter_written, grades, read_written
+from course.written import (
+    CannotBeEntered,
+    enter_written,
+    grades,
+    read_written,
+    unknown_students,
+)
 
 PLACE = "STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb"
 FIRST = ["student", "automatic", "written", "points", "of", "note", "seconds"]
@@ -69,6 +75,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"marks in {COURSE / 'marks'}, pages in {COURSE / 'feedback'}")
     if waiting:
         print(f"to be read and graded by hand: {waiting}; points go into {COURSE / 'written.csv'}")
+    if unknown := unknown_students(submitted, COURSE / "written.csv"):
+        print(f"{COURSE / 'written.csv'} has points for {', '.join(unknown)}, not in {submitted}")
     return 0
 
 

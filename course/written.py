@@ -82,6 +82,12 @@ def enter_written(api, assignment: str, students: list[str], path: Path) -> None
         pd.concat([table, asked] if len(table) else [asked]).to_csv(path, index=False)
 
 
+def unknown_students(submitted: Path, path: Path) -> list[str]:
+    """Students in written.csv of whom nothing was handed in: a slip of the pen, perhaps."""
+    named = read_written(path)["student"].dropna().unique()
+    return sorted(name for name in named if not (submitted / name).is_dir())
+
+
 def grades(book, assignment: str, student: str) -> Iterator:
     """The gradebook's entries for the checks and answers of a submission; none if not graded."""
     if any(sent.name == assignment for sent in book.student_submissions(student)):

@@ -12,7 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 import course.grade
 from course.pages import page
-from course.written import WRITTEN, CannotBeEntered, read_written
+from course.written import WRITTEN, CannotBeEntered, read_written, unknown_students
 
 HEAD = ",".join(WRITTEN)
 
@@ -106,3 +106,11 @@ def test_a_lost_point_has_its_reason(name, value, told):
     failed = new_output("error", ename=name, evalue=value, traceback=[])
     check = new_code_cell("check", outputs=[failed], metadata={"nbgrader": about})
     assert re.search(rf"a ?0 of 2 ?{re.escape(told)} ?check", seen(check))
+
+
+def test_a_student_who_handed_nothing_in_is_named(tmp_path):
+    path = tmp_path / "written.csv"
+    assert unknown_students(tmp_path, path) == []
+    path.write_text(f"{HEAD}\nA1,ana,e,2,\nA1,anna,e,3,\n")
+    (tmp_path / "ana").mkdir()
+    assert unknown_students(tmp_path, path) == ["anna"]
