@@ -17,6 +17,8 @@ ARXIV = re.compile(r"(?<!\[)arXiv:(\d{4}\.\d{4,5})")
 PICTURE = re.compile(
     r'<picture>.*?srcset="([^"]+)".*?alt="([^"]+)" src="([^"]+)".*?</picture>', re.S
 )
+TAUGHT = ("channels/sensitivity.py", "engines/fisher.py", "engines/moving_masks.py")
+"""Files of the package that notebooks teach, but for the ground floor and `shipping`."""
 
 
 def page(text: str, source: str, homes: Mapping[str, str]) -> str:
@@ -49,7 +51,8 @@ def place(path: str) -> str:
     """Where a file of the project stands on the site, or comes to stand as a download."""
     if path == "README.md":
         return "index.md"
-    if re.fullmatch(r"prunelab/(shipping/)?\w+\.py", path):
+    is_room = re.fullmatch(r"prunelab/(shipping/)?\w+\.py", path)
+    if is_room or path.removeprefix("prunelab/") in TAUGHT:
         return f"api/{PurePosixPath(path).stem}.md"
     return path
 

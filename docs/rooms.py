@@ -10,12 +10,11 @@ from functools import cache
 from pathlib import Path
 
 import prunelab
-from docs.markdown import ROOT, TAGGED, page
+from docs.markdown import ROOT, TAGGED, TAUGHT, page
 
 SECTION = re.compile(r"^(Args|Attributes|Returns|Raises|Warns|Example|Source): *", re.MULTILINE)
 HEADINGS = {"Args": "Parameters", "Warns": "Warns of"}
 DOORS = ("", "shipping")
-FILES = ("channels/sensitivity.py", "engines/fisher.py", "engines/moving_masks.py")
 ENTRY = re.compile(r"^([\w.*]+(?:, [\w.*]+)*): ")
 
 
@@ -37,7 +36,7 @@ class Member:
 def rooms() -> list[Path]:
     """The files that notebooks teach, in their order: the ground floor, and some behind a door."""
     found = [file for door in DOORS for file in (ROOT / "prunelab" / door).glob("*.py")]
-    found += [ROOT / "prunelab" / file for file in FILES]
+    found += [ROOT / "prunelab" / file for file in TAUGHT]
     return sorted((path for path in found if not path.stem.startswith("_")), key=_first_notebook)
 
 

@@ -235,6 +235,12 @@ def test_what_is_shown_and_what_is_told():
     ]
 
 
+def test_every_room_has_a_page_of_its_own():
+    places = [markdown.place(rooms.source(room)) for room in rooms.rooms()]
+    assert len(set(places)) == len(places)
+    assert {name for name in places if re.fullmatch(r"api/\w+\.md", name)} == set(places)
+
+
 def test_a_long_table_of_a_verdict_is_left_to_the_speaker():
     tables = [f"<table>{'<tr><td>1</td></tr>' * rows}</table>" for rows in (ROWS, ROWS + 1)]
     cells = [new_markdown_cell("## Verdict\n\nIt holds.")]
