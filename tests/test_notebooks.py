@@ -1,5 +1,6 @@
 """What a notebook must be as a file; that it runs is nbval's to say."""
 
+import ast
 import importlib
 import pkgutil
 import re
@@ -158,3 +159,34 @@ def test_reads_calmly(chapter):
     lines = [len(cell.source.splitlines()) for cell in code_cells(chapter)]
     assert 4 <= len(markdown(chapter).split()) / sum(lines) <= 25
     assert max(lines) <= 16
+
+
+def test_what_a_slider_draws_with_is_not_changed_below(notebook):
+    """A slider that is moved after Run All draws with the names as the last cell leaves them."""
+    trees = [ast.parse(cell.source) for cell in code_cells(notebook)]
+    functions: dict[str, ast.FunctionDef] = {}
+    used: set[str] = set()
+    for tree in trees:
+        for node in tree.body:
+            if not isinstance(node, ast.FunctionDef):
+                changed = names_of(node, ast.Store) & used
+                assert not changed, f"{sorted(changed)} is what a slider draws with"
+        functions |= {n.name: n for n in tree.body if isinstance(n, ast.FunctionDef)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "slider":
+                drawn = node.args[0]
+                drawn = functions[drawn.id] if isinstance(drawn, ast.Name) else drawn
+                used |= global_names(drawn, functions)
+
+
+def global_names(function: ast.AST, functions: dict[str, ast.FunctionDef]) -> set[str]:
+    """Names that a function takes from its notebook, and those of the functions that it calls."""
+    own = {node.arg for node in ast.walk(function) if isinstance(node, ast.arg)}
+    found = names_of(function, ast.Load) - own - names_of(function, ast.Store)
+    others = {n: functions[n] for n in found & functions.keys() if functions[n] is not function}
+    return found.union(*(global_names(other, functions) for other in others.values()))
+
+
+def names_of(tree: ast.AST, context: type) -> set[str]:
+    names = (node for node in ast.walk(tree) if isinstance(node, ast.Name))
+    return {name.id for name in names if isinstance(name.ctx, context)}
