@@ -10,7 +10,7 @@ from prunelab.lab.claims import counted
 from prunelab.lab.early_masks import verdict_grid
 from prunelab.lab.protocol import POINTS
 from prunelab.models import lenet300
-from prunelab.studies.channel_criteria import CRITERIA, LEFT, SCOPES, points
+from prunelab.studies.channel_criteria import LEFT, points
 from prunelab.studies.shared import cost
 from prunelab.surgery import prune_network
 
@@ -103,14 +103,6 @@ def test_verdicts_stand_by_network_and_share(claims):
     assert len(rows) == len(channel_choice.CLAIMS)
     (row,) = [row for row in rows if "bn_scale over random, uniform" in row]
     assert row.count("does not hold") == len(LEFT["convnet"])
-
-
-def test_what_is_lost_is_held_against_the_dense_network_that_was_trained_as_long(study):
-    lost = channel_choice.left_behind(study).set_index(channel_choice.CELL)
-    assert len(lost) == 3 * (2 * (len(CRITERIA) * len(SCOPES) + 1) - len(SCOPES))
-    row = lost.loc[("convnet", 0.25, "l1", "global")]
-    assert row["mean"] == pytest.approx(1.5, abs=0.05)
-    assert (row["parameters"], row["macs"], row["n"]) == pytest.approx((0.225, 0.225, 5))
 
 
 def test_the_units_of_the_second_layer_follow_from_two_counts():

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from prunelab.intervals import choose, mean_interval, paired_difference, written
+from prunelab.intervals import choose, paired_difference, written
 from prunelab.lab.claims import p_value, verdict
 from prunelab.lab.protocol import POINTS
 
 NORMS = ("l1", "l2")
-CHANCE, NOTHING, NEW_WEIGHTS = "random", "none", "new weights"
+CHANCE, NEW_WEIGHTS = "random", "new weights"
 SCOPES = ("uniform", "global")
 CELL = ["network", "left", "criterion", "scope"]
 SETTING = ["network", "left"]
@@ -107,27 +107,6 @@ def channel_claims(study: pd.DataFrame) -> pd.DataFrame:
     words["setting"] = table["network"] + ", " + table["arm"] + ", " + percent
     words["kept"] = table["network"] + ", " + percent
     return table.assign(**words, effect=written(table))[COLUMNS]
-
-
-def left_behind(study: pd.DataFrame) -> pd.DataFrame:
-    """Points that each cell is behind the dense network that was trained as long, at the end.
-
-    Args:
-        study: as for `retrained`.
-
-    Returns:
-        The columns of `mean_interval` by network, share, criterion and scope, and `parameters` and
-        `macs`: what is left, as shares of the dense network's.
-    """
-    rows = retrained(study)
-    is_dense = rows["criterion"] == NOTHING
-    dense = rows.loc[is_dense, ["network", "seed", "points", "parameters", "macs"]]
-    both = rows[~is_dense].merge(dense, on=["network", "seed"], suffixes=("", "_dense"))
-    both["behind"] = both["points_dense"] - both["points"]
-    lost = mean_interval(both, CELL, "behind")
-    for what in ("parameters", "macs"):
-        both[what] /= both[f"{what}_dense"]
-    return lost.merge(both.groupby(CELL)[["parameters", "macs"]].mean().reset_index(), on=CELL)
 
 
 def second_layer(rows: pd.DataFrame) -> pd.Series:
