@@ -153,7 +153,7 @@ def attention(
     options = {"scale": scale, "enable_gqa": enable_gqa}
     arguments = (query, key, value, attn_mask, dropout_p, is_causal)
     shape = dry_run(func, arguments, options).shape
-    found.step(Step("channels of a head", found.described(query.size(-1)), []))
+    found.step(Step("channels of a head", found.described([query.size(-1)]), []))
     q, k, v = map(found.tags, (query, key, value))
     if enable_gqa:
         k = k.repeat_interleave(q.size(-3) // k.size(-3), -3)
@@ -183,7 +183,7 @@ def multi_head(
 ):
     arguments = (query, key, value, embed_dim_to_check, num_heads, in_proj_weight, in_proj_bias)
     arguments += (bias_k, bias_v, add_zero_attn, dropout_p, out_proj_weight, out_proj_bias)
-    output, weights = dry_run(func, arguments, options)
+    output, weights = _without_biases(func, arguments, options)
     if why := _not_understood(bias_k, add_zero_attn, options):
         return no_rule(found, func, arguments, options, why)
     if in_proj_weight is not None:
@@ -204,6 +204,15 @@ def multi_head(
     if weights is not None:
         weights = _attention_weights(plain(scores), weights.shape, options)
     return as_tags(written.expand(output.shape)), weights
+
+
+def _without_biases(func, arguments: tuple, options: dict) -> tuple[Tensor, Tensor | None]:
+    """What attention returns, without values; to add a bias takes long where there are none."""
+    width, in_bias, out_weight, out_bias = (arguments[i] for i in (3, 6, 11, 12))
+    for bias, channels in ((in_bias, 3 * width), (out_bias, len(out_weight))):
+        if bias is not None:
+            plain(bias).expand(channels)
+    return dry_run(func, (*arguments[:6], None, *arguments[7:12], None), options)
 
 
 def _not_understood(bias_k, add_zero_attn: bool, options: dict) -> str:

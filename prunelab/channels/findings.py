@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
-from torch.utils._pytree import tree_leaves
 
 from prunelab.channels.tags import (
     FIXED,
@@ -19,6 +18,7 @@ from prunelab.channels.tags import (
     Tags,
     distinct,
     filled,
+    leaves,
     pair_codes,
     plain,
 )
@@ -99,6 +99,7 @@ class Findings:
         parts: channels that were side by side, and that a forward has split by number.
         early: the ties of channels that are one wherever they go, as they are mixed in the end.
         decisions: choices of rules between ways that are equally right, for the cut network.
+        told: the steps and decisions of the last operation.
         whole_groups: weights of which a group of channels is to go as a whole.
         narrowed_groups: weights of which all groups lose the same positions.
         why: why the last operation had no rule.
@@ -130,6 +131,7 @@ class Findings:
         self.parts: list[list[Tensor]] = []
         self.early: list[Tensor] = []
         self.decisions: list[bool] = []
+        self.told: list[Step | bool] = []
         self.whole_groups: set[str] = set()
         self.narrowed_groups: set[str] = set()
         self.why = ""
@@ -193,21 +195,25 @@ class Findings:
 
     def decide(self, choice: bool) -> bool:
         """The choice of a rule, which is to be the same for the cut network."""
+        self.told.append(choice)
         self.decisions.append(choice)
         return choice
 
     def step(self, step: Step) -> None:
         """What the forward does next."""
+        self.told.append(step)
         self.steps.append(step)
         if self.room < 0:  # most ties are found again and again
             self.ties = [torch.cat(self.ties).unique()]
             self.room = max(MANY_TIES, len(self.ties[0]))
 
-    def mark(self, result) -> None:
-        """Activations remember which step made them."""
-        for i, leaf in enumerate(tree_leaves(result)):
+    def mark(self, result) -> list[Tags]:
+        """The activations of a result, which remember which step made them."""
+        made = leaves(result)
+        for i, leaf in enumerate(made):
             if isinstance(leaf, Tags) and not hasattr(leaf, "origin"):
                 leaf.origin = (len(self.met), i)
+        return [leaf for leaf in made if isinstance(leaf, Tags)]
 
     # --- what rules ask --------------------------------------------------------------------------
 
@@ -256,7 +262,7 @@ class Findings:
             role.append((name, dim))
         return tags[dim]
 
-    def described(self, arguments) -> list:
+    def described(self, arguments: list) -> list:
         """All that can be compared: the values of numbers and plain tensors, the names of
         parameters, and which step made an activation."""
 
@@ -269,7 +275,7 @@ class Findings:
                 return value.detach().clone()
             return repr(value) if isinstance(value, NUMBERS) else type(value).__name__
 
-        return [describe(leaf) for leaf in tree_leaves(arguments)]
+        return [describe(argument) for argument in arguments]
 
     def where(self) -> str:
         """The forward that runs, of the whole network or of one of its modules."""
@@ -278,4 +284,4 @@ class Findings:
 
     def is_parameter(self, tensor) -> bool:
         """Whether it is a parameter or a buffer of the network that holds fractions."""
-        return torch.is_tensor(tensor) and id(tensor) in self.names and tensor.is_floating_point()
+        return id(tensor) in self.names and tensor.is_floating_point()

@@ -23,10 +23,11 @@ from prunelab.channels import (  # noqa: F401  they register their rules
     moves,
     recurrent,
 )
+from prunelab.channels.again import Memory
 from prunelab.channels.findings import CannotFollow, Computed, Findings, Step
 from prunelab.channels.normalization import by_hand
 from prunelab.channels.numbers import widths_said
-from prunelab.channels.rules import COMPARISONS, RULES, no_rule, operation_name, unfollowed
+from prunelab.channels.rules import COMPARISONS, FOLLOWS, RULES, no_rule, operation_name, unfollowed
 from prunelab.channels.tags import (
     INPUT,
     Tags,
@@ -37,6 +38,7 @@ from prunelab.channels.tags import (
     filled,
     hollow,
     kind,
+    leaves,
     same_tags,
     tags_in,
 )
@@ -70,7 +72,7 @@ def follow(model: nn.Module, found: Findings, arguments: tuple[tuple, dict]) -> 
         if not is_input:
             return value
         tags = as_tags(filled(INPUT, value.shape))
-        tags.origin = next(inputs)
+        tags.origin = tags.number = next(inputs)
         return tags
 
     for name, module in model.named_modules():
@@ -78,20 +80,21 @@ def follow(model: nn.Module, found: Findings, arguments: tuple[tuple, dict]) -> 
             module.register_forward_pre_hook(partial(_count_features, found, name))
         module.register_forward_pre_hook(partial(_enter, found, name), with_kwargs=True)
         module.register_forward_hook(partial(_leave, found))
+    memory = Memory(found)
     for training in (False, True):
         model.train(training)
         inputs = (f"input {i}" for i in itertools.count())
         positional, named = tree_map(enter, arguments)
         found.met.clear()
         found.running.clear()
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), FollowTags(found):
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), FollowTags(found, memory):
             torch.default_generator.manual_seed(0)
             outputs = model(*positional, **named)
         returned = list(tags_in(outputs))
         for tags in returned:
             found.fix(tags, "is the model's output")
             _fix_what_is_averaged(found, tags)
-        found.step(Step("return", found.described([outputs, returned]), returned))
+        found.step(Step("return", found.described(tree_leaves([outputs, returned])), returned))
 
 
 def _count_features(found: Findings, name: str, module: nn.Module, inputs: tuple) -> None:
@@ -103,7 +106,7 @@ def _count_features(found: Findings, name: str, module: nn.Module, inputs: tuple
 
 
 def _enter(found: Findings, name: str, module: nn.Module, args: tuple, kwargs: dict) -> None:
-    inputs = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tags)]
+    inputs = [t for t in leaves(*args, *kwargs.values()) if isinstance(t, Tags)]
     found.running.append((name, module, inputs))
     with torch._C.DisableTorchFunction():
         widths_said(found, inputs)
@@ -124,16 +127,16 @@ def _fix_what_is_averaged(found: Findings, tags: Tags) -> None:
 class FollowTags(TorchFunctionMode):
     """While it is active, operations on tags tell `found` what they do with channels."""
 
-    def __init__(self, found: Findings):
+    def __init__(self, found: Findings, memory: Memory):
         super().__init__()
-        self.found = found
+        self.found, self.memory = found, memory
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs, found = kwargs or {}, self.found
         name = operation_name(func)
-        leaves = tree_leaves((args, kwargs))
-        tags = [t for t in leaves if isinstance(t, Tags)]
-        parameters = [t for t in leaves if found.is_parameter(t)]
+        given = leaves(*args, *kwargs.values())
+        tags = [t for t in given if isinstance(t, Tags)]
+        parameters = [t for t in given if found.is_parameter(t)]
         found.reached.update(found.names[id(p)] for p in parameters)
         if name in QUESTIONS or not (tags or parameters):
             return func(*args, **kwargs)
@@ -153,28 +156,41 @@ class FollowTags(TorchFunctionMode):
             return func(*args, **kwargs)
         if name.startswith("new_") or name.endswith("_like"):
             return func(*tree_map(hollow("cpu"), args), **kwargs)
-        if any(isinstance(leaf, np.ndarray) for leaf in leaves):
+        if any(isinstance(leaf, np.ndarray) for leaf in given):
             args, kwargs = tree_map(_no_array, (args, kwargs))
+            given = leaves(*args, *kwargs.values())
         found.met.append(tags)
-        found.step(Step(name, found.described(unfollowed(name, args, kwargs)), tags))
-        try:
-            result = by_hand(found, func, args, kwargs)
-            if result is None:
-                for t in tags:
-                    _fix_what_is_averaged(found, t)
-                result = _by_rule(found, name, func, args, kwargs)
-        except NotImplementedError as error:
-            if "nonzero" not in str(error):
-                raise
-            raise ValueError(f"its sizes depend on the values of a tensor ({name})") from error
-        made = [t for t in tree_leaves(result) if isinstance(t, Tags)]
-        if name not in RULES or name in CASTS or any(map(kind, tags)):
-            _say_kinds(made, name, func, args, kwargs)
-        elif name in COMPARISONS.split() or name.endswith("_with_indices"):
-            made[-1].kind = torch.long if name.endswith("indices") else torch.bool
-        found.mark(result)
-        found.met.append(made)
+        fixed = leaves(*unfollowed(name, args, kwargs)) if name in FOLLOWS else given
+        found.step(Step(name, found.described(fixed), tags))
+        result = self.memory.recall(func, args, kwargs)
+        if result is None:
+            result = _found_out(found, name, func, args, kwargs, tags)
+            self.memory.remember(func, args, kwargs, tags, result)
+        found.met.append(found.mark(result))
         return result
+
+
+def _found_out(
+    found: Findings, name: str, func: Callable, args: tuple, kwargs: dict, tags: list[Tags]
+):
+    """The result of an operation on tags, by its rule."""
+    found.told = []
+    try:
+        result = by_hand(found, func, args, kwargs)
+        if result is None:
+            for t in tags:
+                _fix_what_is_averaged(found, t)
+            result = _by_rule(found, name, func, args, kwargs)
+    except NotImplementedError as error:
+        if "nonzero" not in str(error):
+            raise
+        raise ValueError(f"its sizes depend on the values of a tensor ({name})") from error
+    made = [t for t in tree_leaves(result) if isinstance(t, Tags)]
+    if name not in RULES or name in CASTS or any(map(kind, tags)):
+        _say_kinds(made, name, func, args, kwargs)
+    elif name in COMPARISONS.split() or name.endswith("_with_indices"):
+        made[-1].kind = torch.long if name.endswith("indices") else torch.bool
+    return result
 
 
 def _by_rule(found: Findings, name: str, func: Callable, args: tuple, kwargs: dict):

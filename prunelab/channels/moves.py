@@ -8,7 +8,16 @@ from torch.utils._pytree import tree_leaves, tree_map
 from prunelab.channels.findings import Move, Step
 from prunelab.channels.numbers import channels_along, widths_said
 from prunelab.channels.rules import ALL, no_rule, operation_name, rule
-from prunelab.channels.tags import NEUTRAL, Tags, as_tags, dry_run, is_fraction, ranks, varies
+from prunelab.channels.tags import (
+    NEUTRAL,
+    Tags,
+    as_tags,
+    dry_run,
+    is_fraction,
+    leaves,
+    ranks,
+    varies,
+)
 
 MOVES = """
     view view_as reshape reshape_as flatten unflatten permute transpose swapaxes swapdims moveaxis
@@ -23,12 +32,12 @@ SPLITS = ("chunk", "split", "tensor_split")
 @rule(MOVES, follows=ALL)
 def move(found, func, *args, **kwargs):
     """Executed on the tags as it is."""
-    name = operation_name(func)
+    name, given = operation_name(func), leaves(*args, *kwargs.values())
     indices = args[1:] if name in ("__getitem__", "index_select") else ()
     if any(isinstance(t, Tags) for t in tree_leaves(indices)):
         return no_rule(found, func, args, kwargs)
     if func.__name__ == f"{name}_":  # in place
-        found.step(Step(name, found.described((args, kwargs)), []))
+        found.step(Step(name, found.described(given), []))
         func(*args, **kwargs)
         found.step(Step(name, [], args[:1]))
         return args[0]
@@ -44,8 +53,8 @@ def move(found, func, *args, **kwargs):
 
     tags_given = tree_map(tags, (args, kwargs))
     moved = func(*tags_given[0], **tags_given[1])
-    sources = [tags(t) for t in tree_leaves((args, kwargs)) if is_fraction(t)]
-    sizes = found.described((args, kwargs))
+    sources = [tags(t) for t in given if is_fraction(t)]
+    sizes = found.described(given)
     found.step(Step(name, [], tree_leaves(moved), Move(sizes, sources, places)))
     if name in SPLITS:
         dim = args[2] if len(args) > 2 else kwargs.get("dim", 0)

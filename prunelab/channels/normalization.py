@@ -68,12 +68,12 @@ def group_norm(found, func, input, num_groups, weight=None, bias=None, *args, **
         first = first.narrow(d, 0, 1)
     found.tie(first, tags)
     if found.decide(num_groups == 1):
-        found.step(Step("one group", found.described(num_groups), []))
+        found.step(Step("one group", found.described([num_groups]), []))
     else:
         groups = tags.unflatten(1, (num_groups, -1))
         if weight is None:
             return no_rule(found, func, (input, num_groups), {})
-        found.step(Step("channels of a group", found.described(groups.size(2)), []))
+        found.step(Step("channels of a group", found.described([groups.size(2)]), []))
         found.tie(groups, groups[:, :, :1])  # a group goes as a whole
     vectors = [vector for vector in (weight, bias) if vector is not None]
     for vector in vectors:

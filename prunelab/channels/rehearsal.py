@@ -83,13 +83,17 @@ class Rehearsal(Findings):
         self.count = whole.count
         self.expected = iter(whole.steps)
         self.decided = iter(whole.decisions)
+        self.lefts: dict[tuple, Tensor] = {}
 
     def decide(self, choice: bool) -> bool:
-        return next(self.decided, choice)
+        choice = next(self.decided, choice)
+        self.told.append(choice)
+        return choice
 
     def step(self, step: Step) -> None:
+        self.told.append(step)
         before = next(self.expected, Step("nothing", [], []))
-        left = [surviving(plain(t), self.gone) for t in before.tags]
+        left = [self.left(t) for t in before.tags]
         if step.name == "no rule" != before.name:
             why = f"once cut, {self.why} (in {self.where()}); {ANY}"
         elif step.name != before.name:
@@ -106,6 +110,13 @@ class Rehearsal(Findings):
             return
         met = [*step.tags, *(self.met[-1] if self.met else [])]
         raise CannotFollow(torch.cat([NOBODY, *(distinct(plain(t)).flatten() for t in met)]), why)
+
+    def left(self, tags: Tensor) -> Tensor:
+        """What is left of tags of the whole network, many of which lie in the same memory."""
+        key = tags.data_ptr(), tags.shape, tags.stride()
+        if key not in self.lefts:
+            self.lefts[key] = surviving(plain(tags), self.gone)
+        return self.lefts[key]
 
     def in_order(self, step: Step, before: Step, left: list[Tensor]) -> bool:
         """Whether the same channels are in the same places, and each place is the same."""

@@ -34,6 +34,7 @@ from prunelab.channels.tags import (
     filled,
     hollow,
     is_fraction,
+    leaves,
     meets,
     plain,
     varies,
@@ -134,7 +135,8 @@ def mixes(found: Findings, name: str, tags: Tensor, dim: int) -> bool:
 
 @rule(ELEMENTWISE)
 def elementwise(found, func, *args, **kwargs):
-    return combine(found, [t for t in tree_leaves((args, kwargs)) if torch.is_tensor(t)])
+    given = leaves(*args, *kwargs.values())
+    return combine(found, [t for t in given if torch.is_tensor(t)])
 
 
 @rule(COMPARISONS)

@@ -16,6 +16,7 @@ NEUTRAL, INPUT, FIXED = 0, 1, 2
 whatever else may not go."""
 RESERVED = {INPUT: "reads the model's input", FIXED: "meets what may not go"}
 MOST_TAGS = 2**31
+LEAVES = (Tensor, int, float, str, type(None))
 
 
 class Tags(Tensor):
@@ -35,6 +36,11 @@ def kind(tags: Tags) -> torch.dtype | None:
 
 def plain(tensor: Tensor) -> Tensor:
     return tensor.as_subclass(Tensor)
+
+
+def leaves(*values) -> list:
+    """All that containers hold; fast for what is none."""
+    return [leaf for v in values for leaf in ([v] if isinstance(v, LEAVES) else tree_leaves(v))]
 
 
 def is_fraction(value) -> bool:
