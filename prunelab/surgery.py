@@ -67,7 +67,9 @@ def masked_filter_output(batch_norm: _BatchNorm) -> Tensor:
     return (batch_norm.bias - batch_norm.weight * mean / deviation).detach()
 
 
-def prune_channels(model: nn.Module, layer_name: str, channel_indices, example_inputs) -> nn.Module:
+def prune_channels(
+    model: nn.Module, layer_name: str, channel_indices, example_inputs, within: str = ""
+) -> nn.Module:
     r"""Remove output channels of a layer, and all that belongs to them elsewhere.
 
     $$W'_{\text{writer}} = W[\text{kept}, :], \qquad W'_{\text{reader}} = W[:, \text{kept}]
@@ -85,6 +87,7 @@ def prune_channels(model: nn.Module, layer_name: str, channel_indices, example_i
         channel_indices: the output channels to remove.
         example_inputs: what the forward takes: a tensor, a tuple of arguments, or a dictionary of
             named arguments. Only shapes matter; one or two examples suffice.
+        within: as in `prune_network`; `layer_name` is then that inside of it.
 
     Returns:
         A new network of ordinary modules with the same weights, in the modes of `model`, which
@@ -95,7 +98,8 @@ def prune_channels(model: nn.Module, layer_name: str, channel_indices, example_i
             of what goes together, or channels that may not go, such as the model's outputs.
     """
     check_model(model, with_numbers=False)
-    plan = Plan(model, example_inputs)
+    cut_within = Within(model, within, example_inputs)
+    plan = Plan(cut_within.part, cut_within.inputs)
     units = units_of(plan, layer_name, channel_indices)
     try:
         small = plan.cut(units)
@@ -103,7 +107,7 @@ def prune_channels(model: nn.Module, layer_name: str, channel_indices, example_i
         raise CannotCut(f"channels of {layer_name!r} can't go: {conflict}") from conflict
     if words := said_never_reached(plan, small):
         warnings.warn(words, LeftAlone, stacklevel=2)
-    return small
+    return cut_within.whole(small)
 
 
 def prune_network(

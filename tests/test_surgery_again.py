@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from prunelab.channels import rules
-from prunelab.channels.again import Memory
+from prunelab.channels.again import Memory, Unknown
 from prunelab.channels.plan import CannotCut, Plan
 from prunelab.models import resnet20, small_convnet
 from tests.surgery_cases import chain, image
@@ -15,11 +15,15 @@ from tests.test_surgery import CASES
 X = image(1, 28).float()
 
 
+def forgets(*_):
+    raise Unknown
+
+
 def findings(case, monkeypatch, with_memory: bool):
     """The unit of every tag, and the units that stay; or why the network can't be followed."""
     with monkeypatch.context() as patch:
         if not with_memory:
-            patch.setattr(Memory, "recall", lambda *_: None)
+            patch.setattr(Memory, "_key", forgets)
         try:
             plan = Plan(case.build(), case.inputs)
         except CannotCut as error:

@@ -6,6 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import spectral_norm, weight_norm
 
+from prunelab.channels import findings
+from prunelab.channels.plan import Plan
 from prunelab.surgery import (
     CannotCut,
     LeftAlone,
@@ -143,6 +145,19 @@ def test_what_can_be_cut_is_and_the_rest_says_why(name):
     assert {layer: table["stays"][layer] for layer in reasons} == reasons
     assert not any("\n" in why for why in table["stays"])
     assert_exact(model, small, tokens())
+
+
+def test_a_parameter_with_too_many_numbers_stays(monkeypatch):
+    p = nn.Parameter(torch.randn(1, 5, 8))
+    model = randomize(twice(lambda m, y: y + m.p, p=p))
+    assert cut_layers(model, prune_network(model, 0.5, tokens())) == {"a", "b"}
+    monkeypatch.setattr(findings, "MOST_NUMBERS", 50)
+    with pytest.warns(LeftAlone, match="left as they are: p, a"):
+        small = prune_network(model, 0.5, tokens())
+    assert cut_layers(model, small) == {"b"}
+    assert_exact(model, small, tokens())
+    why = Plan(model, tokens()).found.given_up["p"]
+    assert why == "has 40 numbers, each used by itself; at most 50 are followed in all"
 
 
 def test_the_layer_that_failed_is_blamed_and_not_what_ran_last():

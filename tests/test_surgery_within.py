@@ -5,7 +5,17 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from prunelab.surgery import CannotCut, channel_groups, load_network, prune_network, save_network
+from prunelab.data import Split
+from prunelab.surgery import (
+    CannotCut,
+    channel_groups,
+    channel_sensitivity,
+    load_network,
+    prune_channels,
+    prune_network,
+    save_network,
+)
+from prunelab.training import evaluate
 from tests.helpers import left_as_it_was
 from tests.surgery_oracle import TOLERANCE, assert_exact, randomize, reference
 
@@ -100,6 +110,28 @@ def test_a_detector_finds_the_boxes_of_its_masked_twin(tmp_path):
     again = load_network(model, tmp_path / "small.pt")
     with torch.no_grad():
         assert torch.equal(again.eval()(*images)[0]["boxes"], found["boxes"])
+
+
+def test_given_channels_of_a_part_are_cut(x):
+    model = randomize(Asks())
+    with left_as_it_was(model):
+        small = prune_channels(model, "0", [1, 5], x, within="body")
+    assert small.body[0].out_channels == 6
+    assert_exact(model, small, x)
+    with pytest.raises(CannotCut, match="may not go"):
+        prune_channels(model, "3", [0], x, within="body")
+
+
+def test_the_sensitivity_of_a_part(x):
+    model = randomize(Asks()).eval()
+    images = torch.randn(40, 3, 8, 8, generator=torch.Generator().manual_seed(1)).double()
+    with torch.no_grad():
+        split = Split(images, model(images).argmax(1))
+    table = channel_sensitivity(model, split, x, ratios=(0, 0.75), within="body")
+    assert table["layers"].unique().tolist() == ["0"]
+    whole, cut = table["accuracy"]
+    small = prune_network(model, 0.75, x, within="body")
+    assert whole == 1 > cut == evaluate(small, split).accuracy
 
 
 def test_the_groups_of_a_part(x):

@@ -46,46 +46,51 @@ class Memory:
         self.outcomes: dict[tuple, Outcome] = {}
         self.numbers: Iterator[int] = itertools.count()
 
-    def recall(self, func: Callable, args: tuple, kwargs: dict):
-        """The result, after the steps that led to it; None if it is not known."""
-        try:
-            key, foreign = self._key(func, args, kwargs)
-        except Unknown:
-            return None
-        outcome = self.outcomes.get(key)
-        if outcome is None or not all(map(torch.equal, foreign, outcome.foreign)):
-            return None
-        for told in outcome.told:
-            if isinstance(told, Step):
-                self.found.step(told)
-            else:
-                self.found.decide(told)
-        return _again(outcome.result)
+    def result(
+        self, func: Callable, args: tuple, kwargs: dict, given: list[Tags], find_out: Callable
+    ):
+        """What is known of the operation, after the steps that led to it; else what is found out.
 
-    def remember(self, func: Callable, args: tuple, kwargs: dict, given: list[Tags], result):
-        """Keep the result, and what its rule has told; but for what is done in place."""
+        Args:
+            func, args, kwargs: the operation.
+            given: the activations among its arguments.
+            find_out: takes no arguments, and returns the result.
+        """
+        foreign: list[Tensor] = []
+        try:
+            key = self._key(func, args, kwargs, foreign)
+        except Unknown:
+            key = None
+        outcome = self.outcomes.get(key)
+        if outcome is not None and all(map(torch.equal, foreign, outcome.foreign)):
+            for told in outcome.told:
+                if isinstance(told, Step):
+                    self.found.step(told)
+                else:
+                    self.found.decide(told)
+            return _again(outcome.result)
+        result = find_out()
+        if self._may_be_said_again(result, given) and key is not None:
+            copies = [tensor.detach().clone() for tensor in foreign]
+            self.outcomes[key] = Outcome(_again(result), copies, tuple(self.found.told))
+        return result
+
+    def _may_be_said_again(self, result, given: list[Tags]) -> bool:
+        """Whether all of the result are activations, which get their numbers; but not of what is
+        done in place, or has no rule."""
         made = [leaf for leaf in leaves(result) if leaf is not None]
-        told = self.found.told
         in_place = any(tags is t for tags in made for t in given)
         for tags in made:
             if isinstance(tags, Tags):
                 same = [] if in_place else [t.number for t in given if _is_same(tags, t)]
                 tags.number = same[0] if same else next(self.numbers)
-        is_known = all(isinstance(t, Tags) for t in made)
-        if in_place or not is_known or any(getattr(t, "name", "") == "no rule" for t in told):
-            return
-        try:
-            key, foreign = self._key(func, args, kwargs)
-        except Unknown:
-            return
-        copies = [tensor.detach().clone() for tensor in foreign]
-        self.outcomes[key] = Outcome(_again(result), copies, tuple(told))
+        has_rule = all(getattr(told, "name", "") != "no rule" for told in self.found.told)
+        return has_rule and not in_place and all(isinstance(tags, Tags) for tags in made)
 
-    def _key(self, func: Callable, args: tuple, kwargs: dict) -> tuple[tuple, list[Tensor]]:
-        """What tells outcomes apart, and the tensors that remain to be compared."""
-        foreign: list[Tensor] = []
+    def _key(self, func: Callable, args: tuple, kwargs: dict, foreign: list[Tensor]) -> tuple:
+        """What tells outcomes apart; tensors that remain to be compared go to `foreign`."""
         module = self.found.running[-1][0] if self.found.running else ""
-        return (module, func, self._part(args, foreign), self._part(kwargs, foreign)), foreign
+        return module, func, self._part(args, foreign), self._part(kwargs, foreign)
 
     def _part(self, value, foreign: list[Tensor]):
         if isinstance(value, tuple | list):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from prunelab.channels.tags import computed, kept_along
+from prunelab.channels.tags import kept_along, known_copies
 
 Kept = dict[str, dict[int, Tensor]]
 """Indices to keep, for every parameter or buffer and every dimension of it that loses some."""
@@ -45,7 +45,7 @@ def cut(model: nn.Module, kept: Kept) -> nn.Module:
         new = new if kept.get(name) else new.clone()
         is_parameter = isinstance(tensor, nn.Parameter)
         small_tensors[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if is_parameter else new
-    small = copy.deepcopy(model, small_tensors | computed(model))
+    small = copy.deepcopy(model, small_tensors | known_copies(model))
     names = {id(small_tensors[id(p)]): name for name, p in model.named_parameters()}
     for module in small.modules():
         if not is_parametrized(module):  # to ask for its weight may change it, and it is never cut

@@ -23,6 +23,9 @@ from prunelab.channels.tags import (
     plain,
 )
 
+MOST_NUMBERS = 2**23
+"""How many tags there may be before parameters whose numbers are used one by one get none, so that
+memory is bounded."""
 MANY_TIES = 2**22
 """How many may wait until those found twice are thrown away."""
 
@@ -252,6 +255,9 @@ class Findings:
         tags = self.axes.setdefault(name, {})
         if tags and (None in tags) != (dim is None):
             self.give_up(name, "is used in two ways")
+        if dim is None and dim not in tags and self.count + shape.numel() > MOST_NUMBERS:
+            numbers = f"has {shape.numel():,} numbers, each used by itself"
+            self.give_up(name, f"{numbers}; at most {MOST_NUMBERS:,} are followed in all")
         if name in self.given_up:
             return filled(FIXED, shape)
         if dim not in tags:

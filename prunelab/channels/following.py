@@ -33,11 +33,11 @@ from prunelab.channels.tags import (
     Tags,
     along,
     as_tags,
-    computed,
     dry_run,
     filled,
     hollow,
     kind,
+    known_copies,
     leaves,
     same_tags,
     tags_in,
@@ -162,10 +162,8 @@ class FollowTags(TorchFunctionMode):
         found.met.append(tags)
         fixed = leaves(*unfollowed(name, args, kwargs)) if name in FOLLOWS else given
         found.step(Step(name, found.described(fixed), tags))
-        result = self.memory.recall(func, args, kwargs)
-        if result is None:
-            result = _found_out(found, name, func, args, kwargs, tags)
-            self.memory.remember(func, args, kwargs, tags, result)
+        find_out = partial(_found_out, found, name, func, args, kwargs, tags)
+        result = self.memory.result(func, args, kwargs, tags, find_out)
         found.met.append(found.mark(result))
         return result
 
@@ -266,7 +264,7 @@ def twin(model: nn.Module) -> nn.Module:
     shared."""
     on_cpu = {id(p): _on_cpu(p) for p in model.parameters()}
     on_cpu |= {id(b): _empty(b) for b in model.buffers() if b.is_meta}
-    on_cpu |= computed(model)
+    on_cpu |= known_copies(model)
     return copy.deepcopy(model, on_cpu).cpu()
 
 

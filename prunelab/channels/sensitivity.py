@@ -14,6 +14,7 @@ from prunelab.channels.choice import (
 from prunelab.channels.findings import CannotFollow
 from prunelab.channels.plan import Plan
 from prunelab.channels.reasons import layer_of
+from prunelab.channels.within import Within
 from prunelab.checks import check_seed, is_number, said
 from prunelab.checks.tensors import check_finite, check_model, check_split
 from prunelab.data import Split
@@ -27,6 +28,7 @@ def channel_sensitivity(
     ratios: tuple[float, ...] = (0.25, 0.5, 0.75),
     criterion: Criterion = "l1",
     seed: int = 0,
+    within: str = "",
 ) -> pd.DataFrame:
     """The accuracy after the lowest-scoring channels of one group are cut, for each group alone.
 
@@ -34,7 +36,7 @@ def channel_sensitivity(
     sum ties, are one group and are cut together; so are groups that must lose the same fraction.
 
     Args:
-        model, example_inputs, criterion, seed: as in `prune_network`.
+        model, example_inputs, criterion, seed, within: as in `prune_network`.
         split: the images and labels that are looked at: validation images, if layers are chosen by
             what comes out.
         ratios: fractions of the group's units, each 0 ≤ ratio < 1; at least one unit stays.
@@ -55,7 +57,8 @@ def channel_sensitivity(
     if not isinstance(ratios, tuple | list) or not ratios or not all(map(_is_ratio, ratios)):
         raise ValueError(f"ratios={said(ratios)} must be fractions, 0 ≤ ratio < 1, at least one")
     check_finite(model)
-    plan = Plan(model, example_inputs)
+    cut_within = Within(model, within, example_inputs)
+    plan = Plan(cut_within.part, cut_within.inputs)
     scores = unit_scores(plan, criterion, seed)
     plan.cut_what_can_go(first_half)
     groups, rows = plan.groups(), []
@@ -66,7 +69,8 @@ def channel_sensitivity(
         for ratio in ratios:
             chosen = lowest_units(together, scores, [ratio] * len(together))
             try:
-                accuracy = evaluate(plan.cut(torch.cat(chosen)), split).accuracy
+                small = cut_within.whole(plan.cut(torch.cat(chosen)))
+                accuracy = evaluate(small, split).accuracy
             except CannotFollow:
                 accuracy = float("nan")
             cut = len(chosen[place])

@@ -5,6 +5,7 @@ channel, all images of a batch): they are *expanded*, with a stride of 0, so tha
 memory and `distinct` finds the few entries that count.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
 import torch
@@ -17,6 +18,7 @@ whatever else may not go."""
 RESERVED = {INPUT: "reads the model's input", FIXED: "meets what may not go"}
 MOST_TAGS = 2**31
 LEAVES = (Tensor, int, float, str, type(None))
+EMPTY = (dict, OrderedDict, set)
 
 
 class Tags(Tensor):
@@ -157,8 +159,9 @@ def tags_in(outputs, depth: int = 0) -> Iterator[Tags]:
             yield from tags_in(vars(leaf), depth + 1)
 
 
-def computed(model: nn.Module) -> dict[int, Tensor]:
-    """Weights that a forward has computed and left in a module, without what they came from: only
-    so can they be copied."""
-    values = (value for module in model.modules() for value in vars(module).values())
-    return {id(v): v.detach() for v in values if isinstance(v, Tensor) and not v.is_leaf}
+def known_copies(model: nn.Module) -> dict[int, object]:
+    """What `deepcopy` need not work out: weights that a forward has computed and left in a module,
+    which can only be copied without what they came from; and the many empty containers."""
+    values = [value for module in model.modules() for value in vars(module).values()]
+    copies: dict[int, object] = {id(v): type(v)() for v in values if type(v) in EMPTY and not v}
+    return copies | {id(v): v.detach() for v in values if isinstance(v, Tensor) and not v.is_leaf}
