@@ -22,6 +22,7 @@ Each file needs only those before it:
 |---|---|
 | `tags` | the tensor of tags, and what can be asked of one |
 | `findings` | what a pass through the network finds out: ties, fixed tags, steps |
+| `again` | what a rule has found out about equal arguments, which it is not asked twice |
 | `numbers` | attributes by which modules say how wide they are |
 | `rules` | a function for each kind of operation; **add one here**, or in the next six |
 | `moves`, `averages`, `layers`, `normalization`, `attention`, `recurrent` | the rules, by kind |
