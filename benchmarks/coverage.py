@@ -1,5 +1,5 @@
-"""Which networks channel surgery cuts, half of every group: torchvision's classification networks
-and its other tasks, and the smallest network of each of timm's architectures.
+"""Which networks channel surgery cuts, half of every group: torchvision's of all tasks, and the
+smallest network of each of timm's architectures, all below 30 million parameters.
 
     python -m benchmarks.coverage [NAME ...] [--to build/coverage.csv]
 
@@ -31,32 +31,37 @@ from tests.surgery_oracle import assert_exact, randomize
 SECONDS, BYTES = 120, 8 * 2**30
 """What a network may take with a tool, checks included."""
 LARGEST = 30e6
+FRESH = {"weights": None, "weights_backbone": None}
 SIDES = (64, 96, 128, 224, 256)
 
 
 def names() -> list[str]:
-    """torchvision's by module, and timm's smallest below 30 million parameters by architecture."""
-    modules = [torchvision.models, torchvision.models.segmentation, torchvision.models.video]
-    modules += [torchvision.models.optical_flow, torchvision.models.detection]
-    ours = [name for module in modules for name in torchvision.models.list_models(module)]
-    return [f"torchvision {name}" for name in ours] + [f"timm {name}" for name in smallest()]
-
-
-def smallest() -> list[str]:
+    """timm's by architecture, and torchvision's by task."""
     import timm
 
-    found: dict[str, tuple[float, str]] = {}
+    found: list[str] = []
     for architecture in timm.list_modules():
-        for name in timm.list_models(module=architecture):
-            if name.startswith("test_"):
-                continue
-            with torch.device("meta"):
-                try:
-                    size = count_parameters(timm.create_model(name))
-                except Exception:
-                    continue
-            found[architecture] = min(found.get(architecture, (LARGEST, "")), (size, name))
-    return sorted(name for _, name in found.values() if name)
+        tried = [n for n in timm.list_models(module=architecture) if not n.startswith("test_")]
+        sizes = {f"timm {name}": size_of(timm.create_model, name) for name in tried}
+        smallest = min(sizes, key=sizes.__getitem__, default="")
+        found += [smallest] if sizes.get(smallest, LARGEST) < LARGEST else []
+    tasks = ("segmentation", "video", "optical_flow", "detection")
+    for module in (*(getattr(torchvision.models, task) for task in tasks), torchvision.models):
+        for name in torchvision.models.list_models(module):
+            is_small = size_of(torchvision.models.get_model, name, **FRESH) < LARGEST
+            found += [f"torchvision {name}"] if is_small else []
+    return found
+
+
+def size_of(make: Callable, name: str, **options) -> float:
+    """Its number of parameters, without any; infinite if it can't be made so."""
+    with torch.device("meta"):
+        try:
+            return count_parameters(make(name, **options))
+        except TypeError:
+            return size_of(make, name) if options else float("inf")
+        except Exception:
+            return float("inf")
 
 
 def build(name: str) -> tuple[nn.Module, tuple, str]:
@@ -69,9 +74,10 @@ def build(name: str) -> tuple[nn.Module, tuple, str]:
 
         model = timm.create_model(name)
     else:
-        slow = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-        backbone = {"weights_backbone": None} if "_resnet50" in name or "_mobilenet" in name else {}
-        model = torchvision.models.get_model(name, weights=None, **slow, **backbone)
+        try:
+            model = torchvision.models.get_model(name, **FRESH)
+        except TypeError:
+            model = torchvision.models.get_model(name)
     model.eval()
     for side in SIDES:
         example = example_of(name, side)
