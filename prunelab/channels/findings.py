@@ -21,11 +21,14 @@ from prunelab.channels.tags import (
     leaves,
     pair_codes,
     plain,
+    varies,
 )
 
 MOST_NUMBERS = 2**23
 """How many tags there may be before parameters whose numbers are used one by one get none, so that
 memory is bounded."""
+WORTH_A_LOOK = 2**14
+"""Ties of more elements are first looked through for copies of a channel side by side."""
 MANY_TIES = 2**22
 """How many may wait until those found twice are thrown away."""
 
@@ -158,8 +161,10 @@ class Findings:
     def tie(self, a: Tensor, b: Tensor) -> None:
         """These tags are one channel, element by element."""
         a, b = torch.broadcast_tensors(a, b)
-        for d in range(a.dim()):
-            if a.size(d) > 1 and a.stride(d) == b.stride(d) == 0:
+        for d in range(a.dim()) if a.numel() else ():
+            is_expanded = a.stride(d) == b.stride(d) == 0
+            is_worth = a.numel() > WORTH_A_LOOK
+            if is_expanded or (is_worth and not (varies(a, d) or varies(b, d))):
                 a, b = a.narrow(d, 0, 1), b.narrow(d, 0, 1)
         a, b = a.reshape(-1), b.reshape(-1)
         low, high = torch.minimum(a, b), torch.maximum(a, b)
