@@ -7,6 +7,7 @@ same ties, and takes the same steps.
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 import torch
@@ -58,11 +59,11 @@ class Memory:
         """
         foreign: list[Tensor] = []
         try:
-            key = self._key(func, args, kwargs, foreign)
+            key = self._key(func, args, kwargs, given, foreign)
         except Unknown:
             key = None
         outcome = self.outcomes.get(key)
-        if outcome is not None and all(map(torch.equal, foreign, outcome.foreign)):
+        if outcome is not None and all(map(_equal, foreign, outcome.foreign)):
             for told in outcome.told:
                 if isinstance(told, Step):
                     self.found.step(told)
@@ -87,10 +88,16 @@ class Memory:
         has_rule = all(getattr(told, "name", "") != "no rule" for told in self.found.told)
         return has_rule and not in_place and all(isinstance(tags, Tags) for tags in made)
 
-    def _key(self, func: Callable, args: tuple, kwargs: dict, foreign: list[Tensor]) -> tuple:
-        """What tells outcomes apart; tensors that remain to be compared go to `foreign`."""
+    def _key(
+        self, func: Callable, args: tuple, kwargs: dict, given: list[Tags], foreign: list[Tensor]
+    ) -> tuple:
+        """What tells outcomes apart; tensors that remain to be compared go to `foreign`.
+
+        Whether two activations are one object is part of it: a square is no other product.
+        """
         module = self.found.running[-1][0] if self.found.running else ""
-        return module, func, self._part(args, foreign), self._part(kwargs, foreign)
+        objects = tuple(next(i for i, t in enumerate(given) if t is tags) for tags in given)
+        return module, func, objects, self._part(args, foreign), self._part(kwargs, foreign)
 
     def _part(self, value, foreign: list[Tensor]):
         if isinstance(value, tuple | list):
@@ -108,6 +115,13 @@ class Memory:
         if isinstance(value, NUMBERS):
             return type(value), repr(value)
         raise Unknown
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """Whether all numbers are equal; not where torch can't compare them, as in sparse tensors."""
+    with suppress(RuntimeError):
+        return torch.equal(one, other)
+    return False
 
 
 def _again(result):

@@ -183,7 +183,7 @@ def multi_head(
 ):
     arguments = (query, key, value, embed_dim_to_check, num_heads, in_proj_weight, in_proj_bias)
     arguments += (bias_k, bias_v, add_zero_attn, dropout_p, out_proj_weight, out_proj_bias)
-    output, weights = _without_biases(func, arguments, options)
+    output, weights = _returned(func, arguments, options)
     if why := _not_understood(bias_k, add_zero_attn, options):
         return no_rule(found, func, arguments, options, why)
     if in_proj_weight is not None:
@@ -206,13 +206,13 @@ def multi_head(
     return as_tags(written.expand(output.shape)), weights
 
 
-def _without_biases(func, arguments: tuple, options: dict) -> tuple[Tensor, Tensor | None]:
-    """What attention returns, without values; to add a bias takes long where there are none."""
-    width, in_bias, out_weight, out_bias = (arguments[i] for i in (3, 6, 11, 12))
-    for bias, channels in ((in_bias, 3 * width), (out_bias, len(out_weight))):
-        if bias is not None:
-            plain(bias).expand(channels)
-    return dry_run(func, (*arguments[:6], None, *arguments[7:12], None), options)
+def _returned(func, arguments: tuple, options: dict) -> tuple[Tensor, Tensor | None]:
+    """What attention returns, without values; usual biases change nothing, and take long there."""
+    given = list(arguments)
+    for place, rows in ((6, 3 * arguments[3]), (12, len(arguments[11]))):
+        if given[place] is not None and given[place].shape == (rows,):
+            given[place] = None
+    return dry_run(func, tuple(given), options)
 
 
 def _not_understood(bias_k, add_zero_attn: bool, options: dict) -> str:

@@ -1,24 +1,16 @@
 """Rules of layers with weights."""
 
-import torch
 from torch import Tensor
 
 from prunelab.channels.findings import Findings
 from prunelab.channels.rules import no_rule, rule
-from prunelab.channels.tags import along, as_tags, dry_run, plain
-
-
-def shape_without_bias(func, arguments: tuple, bias: Tensor | None) -> torch.Size:
-    """Of what a layer returns; to add a bias takes long where there are no values."""
-    shape = dry_run(func, arguments, {}).shape
-    if bias is not None:
-        plain(bias).expand(shape)
-    return shape
+from prunelab.channels.tags import along, as_tags, dry_run
 
 
 @rule("linear")
 def linear(found, func, input, weight, bias=None):
-    shape = shape_without_bias(func, (input, weight), bias)
+    is_usual = bias is None or bias.shape == weight.shape[:1]
+    shape = dry_run(func, (input, weight, None if is_usual else bias), {}).shape
     written = found.axis(weight, 0, found.writes)
     found.tie(found.tags(input), found.axis(weight, 1, found.reads))
     found.carry(bias, written)

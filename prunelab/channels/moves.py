@@ -34,7 +34,7 @@ def move(found, func, *args, **kwargs):
     """Executed on the tags as it is."""
     name, given = operation_name(func), leaves(*args, *kwargs.values())
     indices = args[1:] if name in ("__getitem__", "index_select") else ()
-    if any(isinstance(t, Tags) for t in tree_leaves(indices)):
+    if "out" in kwargs or any(isinstance(t, Tags) for t in tree_leaves(indices)):
         return no_rule(found, func, args, kwargs)
     if func.__name__ == f"{name}_":  # in place
         found.step(Step(name, found.described(given), []))

@@ -163,5 +163,9 @@ def known_copies(model: nn.Module) -> dict[int, object]:
     """What `deepcopy` need not work out: weights that a forward has computed and left in a module,
     which can only be copied without what they came from; and the many empty containers."""
     values = [value for module in model.modules() for value in vars(module).values()]
-    copies: dict[int, object] = {id(v): type(v)() for v in values if type(v) in EMPTY and not v}
+    copies: dict[int, object] = {id(v): type(v)() for v in values if _is_empty(v)}
     return copies | {id(v): v.detach() for v in values if isinstance(v, Tensor) and not v.is_leaf}
+
+
+def _is_empty(value) -> bool:
+    return type(value) in EMPTY and not value and not getattr(value, "__dict__", None)
