@@ -145,6 +145,7 @@ def _same(given: list, before: list) -> bool:
     def same(a, b) -> bool:
         if type(a) is not type(b) or not isinstance(a, Tensor):
             return type(a) is type(b) and a == b
+        a, b = (t if t.layout == torch.strided else t.to_dense() for t in (a, b))
         return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
 
     return len(given) == len(before) and all(map(same, given, before))
