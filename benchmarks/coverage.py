@@ -28,7 +28,7 @@ from torch import nn
 from prunelab.sparsity import count_macs
 from prunelab.studies.zoo import count_parameters, outputs, require_torch_pruning, train_a_step
 from prunelab.surgery import CannotCut, LeftAlone, prune_network
-from tests.surgery_oracle import assert_exact, randomize
+from tests.surgery_oracle import assert_close, assert_exact, randomize, reference
 
 SECONDS, BYTES = 120, 8 * 2**30
 """What a network may take with a tool, checks included."""
@@ -138,7 +138,9 @@ def with_prunelab(name: str) -> dict:
     return row | checked(model, small, example, tolerance, within)
 
 
-def checked(model: nn.Module, small: nn.Module, example: tuple, tolerance: float, within: str):
+def checked(
+    model: nn.Module, small: nn.Module, example: tuple, tolerance: float, within: str
+) -> dict[str, str]:
     """Whether a cut network computes what its masked twin does. Two images can make normalization
     ill-conditioned; where they differ, sixteen decide."""
     examples = [example]
@@ -170,8 +172,6 @@ def without_chance(model: nn.Module) -> None:
 
 def compare_answers(model: nn.Module, small: nn.Module, example: tuple) -> None:
     """Of a detector, which looks at values: in evaluation mode alone."""
-    from tests.surgery_oracle import assert_close, reference
-
     with torch.no_grad():
         answers = [
             [t for found in network.eval()(*example) for t in found.values()]

@@ -34,7 +34,7 @@ Each file needs only those before it:
 | `reasons` | refusals, layers left alone, and the table, in words |
 | `choice` | scores, and which units of the groups go |
 | `amounts` | how much goes: ratios by layers, caps, and targets |
-| `sensitivity` | accuracy after each group alone is cut |
 | `within` | a part of a network, with the inputs that it really receives |
+| `sensitivity` | accuracy after each group alone is cut |
 | `stored` | files of networks that were cut |
 """

@@ -163,8 +163,8 @@ class Findings:
         a, b = torch.broadcast_tensors(a, b)
         for d in range(a.dim()) if a.numel() else ():
             is_expanded = a.stride(d) == b.stride(d) == 0
-            is_worth = a.numel() > WORTH_A_LOOK
-            if is_expanded or (is_worth and not (varies(a, d) or varies(b, d))):
+            is_large = a.numel() > WORTH_A_LOOK
+            if is_expanded or (is_large and not (varies(a, d) or varies(b, d))):
                 a, b = a.narrow(d, 0, 1), b.narrow(d, 0, 1)
         a, b = a.reshape(-1), b.reshape(-1)
         low, high = torch.minimum(a, b), torch.maximum(a, b)
