@@ -2,12 +2,14 @@
 
 import copy
 import math
+from itertools import pairwise
 
 import pandas as pd
 import pytest
 import torch
 
 from prunelab.data import load_data
+from prunelab.lab.results import load_results
 from prunelab.masks import effective_weight, get_masks, prunable_layers
 from prunelab.models import lenet300, small_convnet
 from prunelab.sparsity import Latency
@@ -21,6 +23,7 @@ from prunelab.studies import (
     recovery_resnet20_filters,
     recovery_resnet20_weights,
     recovery_speed,
+    recovery_undecided,
     shared,
 )
 from prunelab.studies.recovery import ALPHAS, BUDGETS, OPEN, RATES, TUNING_SEEDS, Original
@@ -85,6 +88,40 @@ def test_ways_that_repeat_the_schedule_are_given_a_rate_of_their_own(monkeypatch
     (row,) = recovery_rates.measure(**points[0] | {"seed": 1})
     assert used == {**points[0], "seed": 1, "rate": 1.0, "alpha": None}
     assert (row["role"], row["rate"], row["weights"]) == ("comparison", 1.0, 266200)
+
+
+def test_more_networks_are_given_what_was_chosen_for_the_recorded_ones(monkeypatch):
+    points = recovery_undecided.grid(2)
+    cells = [{**point, "seed": None} for point in points]
+    assert {point["seed"] for point in points} == {5, 6}
+    assert all(one["seed"] != other["seed"] for one, other in pairwise(points))
+    recorded = pd.concat(map(load_results, recovery_undecided.UNDECIDED))
+    compared = recorded[recorded["role"] == "comparison"].astype(object)
+    compared = compared.where(compared.notna(), None)
+    same_settings = ["network", "pruned", "density", "budget", "method", "rate", "alpha"]
+    known = set(map(tuple, compared[same_settings].to_numpy()))
+    assert {tuple(cell[name] for name in same_settings) for cell in cells} <= known
+    used = {}
+    monkeypatch.setattr(
+        recovery_undecided, "recovered", lambda **how: used.update(how) or lenet300()
+    )
+    (row,) = recovery_undecided.measure(**points[-1])
+    assert used == points[-1]
+    assert (row["role"], row["seed"], row["weights"]) == ("comparison", 6, 266200)
+    assert "dense_at" not in row
+
+
+def test_the_dense_training_can_be_given_its_rate(monkeypatch):
+    rates = []
+    monkeypatch.setattr(
+        recovery, "remember", lambda _, rate, **__: rates.append(rate) or {"end": {}}
+    )
+    monkeypatch.setattr(recovery, "with_weights", lambda build, _: build())
+    monkeypatch.setattr(recovery, "dense_rate", lambda _: 0.01)
+    how = CELL | {"method": "as pruned", "seed": 0, "rate": None, "alpha": None}
+    recovery.recovered(**how)
+    recovery.recovered(**how, dense_at=0.03)
+    assert rates == [0.01, 0.03]
 
 
 @pytest.mark.parametrize(

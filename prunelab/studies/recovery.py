@@ -253,10 +253,12 @@ def recovered(
     seed: int,
     rate: float | None,
     alpha: float | None,
+    dense_at: float | None = None,
 ) -> nn.Module:
-    """A network trained, pruned and brought back."""
+    """A network trained (at the rate `dense_at`, or the chosen one), pruned and brought back."""
     original, data = ORIGINALS[network], load_data()
-    dense_at = rate if method == "training" else dense_rate(network)
+    if dense_at is None:
+        dense_at = rate if method == "training" else dense_rate(network)
     states = remember(training, network=network, seed=seed, rate=dense_at)
     if method == "training":
         return with_weights(original.build, states["end"])
