@@ -23,8 +23,9 @@ from prunelab.studies import (
     recovery_resnet20_filters,
     recovery_resnet20_weights,
     recovery_speed,
-    recovery_undecided,
     shared,
+    structured,
+    undecided,
 )
 from prunelab.studies.recovery import ALPHAS, BUDGETS, OPEN, RATES, TUNING_SEEDS, Original
 from prunelab.training import evaluate, fit
@@ -90,25 +91,34 @@ def test_ways_that_repeat_the_schedule_are_given_a_rate_of_their_own(monkeypatch
     assert (row["role"], row["rate"], row["weights"]) == ("comparison", 1.0, 266200)
 
 
-def test_more_networks_are_given_what_was_chosen_for_the_recorded_ones(monkeypatch):
-    points = recovery_undecided.grid(2)
-    cells = [{**point, "seed": None} for point in points]
+def test_more_networks_are_given_what_was_chosen_for_the_recorded_ones():
+    points = undecided.grid(2)
     assert {point["seed"] for point in points} == {5, 6}
     assert all(one["seed"] != other["seed"] for one, other in pairwise(points))
-    recorded = pd.concat(map(load_results, recovery_undecided.UNDECIDED))
-    compared = recorded[recorded["role"] == "comparison"].astype(object)
-    compared = compared.where(compared.notna(), None)
-    same_settings = ["network", "pruned", "density", "budget", "method", "rate", "alpha"]
-    known = set(map(tuple, compared[same_settings].to_numpy()))
-    assert {tuple(cell[name] for name in same_settings) for cell in cells} <= known
+    for point in points:
+        recorded = load_results(point["study"])
+        if "role" in recorded:
+            recorded = recorded[recorded["role"] == "comparison"]
+        for name in set(point) & set(recorded) - {"seed"}:
+            value = point[name]
+            recorded = recorded[recorded[name].isna() if value is None else recorded[name] == value]
+        assert sorted(recorded["seed"]) == [*range(5)], point
+
+
+def test_a_row_of_one_more_network_says_of_which_study_it_is(monkeypatch):
+    points = undecided.grid(1)
     used = {}
-    monkeypatch.setattr(
-        recovery_undecided, "recovered", lambda **how: used.update(how) or lenet300()
-    )
-    (row,) = recovery_undecided.measure(**points[-1])
-    assert used == points[-1]
-    assert (row["role"], row["seed"], row["weights"]) == ("comparison", 6, 266200)
+    monkeypatch.setattr(undecided, "recovered", lambda **how: used.update(how) or lenet300())
+    point = next(point for point in points if point["study"] == "recovery_convnet")
+    (row,) = undecided.measure(**point)
+    assert {"study": row["study"]} | used == point
+    assert (row["role"], row["seed"], row["weights"]) == ("comparison", 5, 266200)
     assert "dense_at" not in row
+    monkeypatch.setitem(undecided.MEASURED, "gradual", lambda **how: how)
+    monkeypatch.setattr(structured, "measure", lambda **how: [how])
+    for study in ("gradual", "structured"):
+        point = next(point for point in points if point["study"] == study)
+        assert undecided.measure(**point) == [point]
 
 
 def test_the_dense_training_can_be_given_its_rate(monkeypatch):

@@ -25,14 +25,6 @@ from prunelab.lab.results import RESULTS, load_results
 from prunelab.studies.latency import relative_speed
 from prunelab.studies.one_shot import with_rules
 
-RECOVERY = (
-    "recovery_lenet300",
-    "recovery_lenet300_densities",
-    "recovery_convnet",
-    "recovery_resnet20_weights",
-    "recovery_resnet20_filters",
-)
-
 
 def draw_recorded(folder: Path, results: Path = RESULTS) -> Iterator[Path]:
     """Draw the figures of the recorded studies: PNG in both themes, PDF in the light one.
@@ -163,6 +155,6 @@ DRAWN = {
     "supermasks": _draw_supermasks,
     "instability": _draw_instability,
     "lottery_networks": _draw_lottery_networks,
-    **{name: partial(_draw_recovery, name) for name in RECOVERY},
+    **{name: partial(_draw_recovery, name) for name in STUDIES},
 }
 """The studies that have figures of their own, with the functions that draw them."""

@@ -20,7 +20,9 @@ STUDIES = (
     "recovery_resnet20_weights",
     "recovery_resnet20_filters",
 )
-"""What is recorded of the studies of recovery."""
+"""What is recorded of the studies of recovery, all ways on the same five networks."""
+WITH_MORE = (*STUDIES, "recovery_undecided")
+"""With more networks for the comparisons of two ways that five could not tell."""
 
 
 def recovery(studies: Iterable[str] = STUDIES) -> pd.DataFrame:
