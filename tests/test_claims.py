@@ -198,23 +198,20 @@ TWO_WAYS = {
 
 def guide_on_recovery() -> Iterator[tuple]:
     files = sorted((DATA / "results").glob("recovery_*net*.csv"))
-    five = pd.concat([read(file.stem, role="comparison") for file in files])
-    study = pd.concat([five, read("recovery_undecided")])
+    study = pd.concat([read(file.stem, role="comparison") for file in files])
     for key, (kind, way, over) in TWO_WAYS.items():
         pruned = study[study["pruned"].str.split(",").str[0] == kind]
         for place, rows in settings(pruned, "network", "pruned", "density", "budget"):
             if key == "13 tuning" and "0.5" not in place.split(", "):
                 continue
             if {way, over} <= set(rows["method"]):
-                trained = [set(rows[rows["method"] == m]["seed"]) for m in (way, over)]
-                of_both = rows[rows["seed"].isin(set.intersection(*trained))]
-                yield key, place, points(*(seeds(of_both, method=m) for m in (way, over)))
+                yield key, place, points(*(seeds(rows, method=m) for m in (way, over)))
 
     early = read("recovery_rates", role="comparison", method="rewinding to early")
     for place, rows in settings(
         early.query("pruned == 'weights'"), "network", "pruned", "density", "budget"
     ):
-        cell = five.merge(rows[["network", "pruned", "density", "budget"]].drop_duplicates())
+        cell = study.merge(rows[["network", "pruned", "density", "budget"]].drop_duplicates())
         yield "13 own rate", place, points(seeds(rows), seeds(cell, method="cosine"))
 
     whole = study.query("budget == 1 and density == 1")
@@ -223,11 +220,7 @@ def guide_on_recovery() -> Iterator[tuple]:
         rows = study[study["pruned"].str.startswith("weights") & (study["network"] == network)]
         rows = rows.query("budget == 1 and density <= 0.1 and method == 'cosine'")
         for place, cell in settings(rows, "network", "pruned", "density"):
-            yield (
-                "13 weights",
-                place,
-                points(as_long, seeds(cell[cell["seed"].isin(as_long.index)])),
-            )
+            yield "13 weights", place, points(as_long, seeds(cell))
 
 
 WITHIN = {  # so near the bound, nobody would choose by it

@@ -20,7 +20,7 @@ from scipy import stats
 from prunelab.data import DATA_DIR
 from prunelab.intervals import written
 from prunelab.lab import effects
-from prunelab.lab.playbook import WITH_MORE, recovery
+from prunelab.lab.playbook import recovery
 from prunelab.lab.protocol import POINTS, TIMES
 from prunelab.lab.results import load_results
 
@@ -141,7 +141,7 @@ def measured(wanted: Sequence[Claim]) -> pd.DataFrame:
 
 
 def _table(study: str) -> pd.DataFrame:
-    return recovery(WITH_MORE) if study == "recovery" else load_results(study)
+    return recovery() if study == "recovery" else load_results(study)
 
 
 def p_value(effect, bound: float, is_ratio: bool) -> float:

@@ -148,10 +148,10 @@ def careful_tuning(study: pd.DataFrame) -> pd.DataFrame:
 
 
 def lead(study: pd.DataFrame, way: str, pruned: str, over: str = "cosine") -> pd.DataFrame:
-    """Notebook 13: a way back minus another one with the same budget, where both were tried."""
+    """Notebook 13: a way back minus another one with the same budget of steps."""
     rows = study[(study["role"] == "comparison") & study["method"].isin([way, over])]
     rows = rows[rows["pruned"].str.startswith(pruned)]
-    both = rows.groupby([*playbook.CELL, "seed"])["method"].transform("nunique") == 2
+    both = rows.groupby(playbook.CELL)["method"].transform("nunique") == 2
     return _points(rows[both], playbook.CELL, "test_accuracy", "method", way, over)
 
 

@@ -20,9 +20,7 @@ STUDIES = (
     "recovery_resnet20_weights",
     "recovery_resnet20_filters",
 )
-"""What is recorded of the studies of recovery, all ways on the same five networks."""
-WITH_MORE = (*STUDIES, "recovery_undecided")
-"""With more networks for the comparisons of two ways that five could not tell."""
+"""What is recorded of the studies of recovery."""
 
 
 def recovery(studies: Iterable[str] = STUDIES) -> pd.DataFrame:

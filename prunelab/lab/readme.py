@@ -11,7 +11,7 @@ from prunelab.intervals import written
 from prunelab.lab import beyond, korean
 from prunelab.lab.claims import claims, verdict
 from prunelab.lab.effects import lead
-from prunelab.lab.playbook import WITH_MORE, recovery
+from prunelab.lab.playbook import recovery
 from prunelab.lab.protocol import POINTS
 
 README = ROOT / "README.md"
@@ -110,7 +110,7 @@ def with_claims(readme: str) -> str:
         ValueError: the marks are not there.
     """
     parts = {
-        "findings": findings(recovery(WITH_MORE)),
+        "findings": findings(recovery()),
         "claims": table_of_claims(claims()),
         "claims of part II": table_of_claims(beyond.claims(), "the claim"),
     }
