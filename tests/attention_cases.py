@@ -39,7 +39,8 @@ class Attention(nn.Module):
     ):
         super().__init__()
         self.split, self.attend, self.join = split, attend, join
-        vars(self).update(numbers)
+        for name, number in numbers.items():
+            setattr(self, name, number)
         if of_keys:
             self.q, self.k, self.v = (Linear(width, n) for n in (inner, of_keys, of_keys))
         else:
@@ -154,6 +155,41 @@ def expanded(m, q, k, v):
     return sdpa(m, q, k, v)
 
 
+def one_for_all(m, q, k, v):
+    weights = torch.einsum("bhid, bjd -> bhij", q / 2, k[:, 0]).softmax(-1)
+    return torch.einsum("bhij, bjd -> bhid", weights, v[:, 0])
+
+
+class BiasOfPlaces(nn.Module):
+    """What is added to the scores: a number a head for each distance of two places."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = parameter(9, 4)
+        self.bias_shape = (5, 5, 4)
+        self.register_buffer("places", torch.arange(5)[:, None] - torch.arange(5) + 4)
+
+    def forward(self):
+        return self.table[self.places.flatten()].view(self.bias_shape).permute(2, 0, 1)
+
+
+def with_bias_of_places(m, q, k, v):
+    return ((q @ k.mT) / 2 + m.bias()).softmax(-1) @ v
+
+
+def of_fewer_places(m, x):
+    """Keys and values of a sequence that a layer has shortened, as in pyramids."""
+    q, (batch, length, width) = m.q(x), x.shape
+    fewer = m.shorter(x.mT).reshape(batch, width, -1).mT
+    q, k, v = (in_heads(t, m.num_heads, width // m.num_heads) for t in (q, m.k(fewer), m.v(fewer)))
+    return m.proj(sdpa(m, q, k, v).transpose(1, 2).reshape(batch, length, width))
+
+
+def copied(m, q, k, v):
+    k, v = (t.expand(-1, m.heads, -1, -1) for t in (k, v))
+    return by_hand(m, q, k, v)
+
+
 def cosine(m, q, k, v):
     return ((F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).mT) * m.scale).softmax(-1) @ v
 
@@ -204,13 +240,29 @@ attention(f"grouped queries -> {APART}", separate, grouped, of_keys=8)
 attention(f"grouped queries, repeated -> {APART}", separate, repeated, of_keys=8)
 attention(f"grouped queries, expanded -> {APART}", separate, expanded, of_keys=8)
 attention(f"grouped, by attributes -> {APART}", separate_by_attributes, grouped, **two_of_four)
-attention("one head of keys for all -> a n.proj", separate, grouped, of_keys=4)
+attention("one head of keys for all -> a n.q n.proj", separate, grouped, of_keys=4)
+attention("one head of keys for all, by hand -> a n.q n.proj", separate, by_hand, of_keys=4)
+attention("one head of keys for all, by einsum -> a n.q n.proj", separate, one_for_all, of_keys=4)
+attention("one head of keys, copied -> a n.proj", separate, copied, of_keys=4, heads=4)
 attention(f"cosine attention -> {ALL}", chunks_of_four, cosine).n.scale = parameter(4, 1, 1)
 attention(f"normalized queries -> {ALL}", chunks_of_four, normalized).n.norm = nn.RMSNorm(4)
 plain = nn.LayerNorm(4, elementwise_affine=False)
 attention(f"normalized without weights -> {ALL}", chunks_of_four, normalized).n.norm = plain
 attention(f"rotated queries -> {ALL}", chunks_of_four, rotated)
 attention(f"bias of each head -> {ALL}", chunks_of_four, with_bias).n.bias = parameter(1, 4, 5, 5)
+pyramid = Net(of_fewer_places, shorter=nn.Conv1d(12, 12, 2, 2))
+pyramid.num_heads = 3
+for layer in ("q", "k", "v", "proj"):
+    pyramid.add_module(layer, Linear(12, 12))
+rows(
+    "fewer keys than queries, three heads -> a n n.q n.k n.v n.shorter n.proj",
+    lambda m, x: (y := m.a(x)) + m.n(y),
+    a=Linear(12, 12),
+    n=pyramid,
+    out=Linear(12, 2),
+)
+of_places = f"bias of each head, of a shape -> {ALL}"
+attention(of_places, chunks_of_four, with_bias_of_places, bias=BiasOfPlaces())
 attention("softmax over heads -> a n.proj", chunks_of_four, over_heads)
 attention(f"heads that talk -> {APART} n.mix", separate, talking, of_keys=16).n.mix = Linear(4, 4)
 attention("four heads by number -> a n.proj", by_number, by_hand)

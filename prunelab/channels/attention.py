@@ -10,11 +10,22 @@ from torch import Tensor, nn
 from prunelab.channels.findings import Findings, Step
 from prunelab.channels.numbers import heads_said
 from prunelab.channels.rules import combine, mixes, no_rule, operation_name, rule
-from prunelab.channels.tags import FIXED, Tags, as_tags, dry_run, filled, plain, varies
+from prunelab.channels.tags import (
+    FIXED,
+    NEUTRAL,
+    Tags,
+    as_tags,
+    distinct,
+    dry_run,
+    filled,
+    plain,
+    varies,
+)
 
 
 def summed(found: Findings, name: str, left: Tensor, right: Tensor, dims: list[int]) -> Tags:
     """The product of two tensors of tags, summed over dimensions that both have."""
+    left, right = _without_shared(found, left, right, dims)
     before = len(found.ties)
     product = plain(combine(found, [as_tags(left), as_tags(right)]))
     found.early += found.ties[before:]
@@ -26,6 +37,24 @@ def summed(found: Findings, name: str, left: Tensor, right: Tensor, dims: list[i
             product = filled(FIXED, product.shape)
         product = product.narrow(dim, 0, 1)
     return as_tags(product)
+
+
+def _without_shared(found: Findings, left: Tensor, right: Tensor, dims: list[int]) -> tuple:
+    """The factors, neutral where one serves many heads of the other and has none of its own, as
+    keys and values in multi-query attention: it stays."""
+    count = max(left.dim(), right.dim())
+    summed_over = {dim % count - count for dim in dims}
+    one, other = (
+        [d for d in range(-side.dim(), 0) if d not in summed_over and varies(side, d)]
+        for side in (left, right)
+    )
+    has_channels = all(len(distinct(side).unique()) > 1 for side in (left, right))
+    if not has_channels or not (one or other) or set(one) & set(other):
+        return left, right
+    shared, serves = (left, right) if (not one or (other and other < one)) else (right, left)
+    found.fix(shared, "is one value for many channels")
+    neutral = filled(NEUTRAL, shared.shape)
+    return (neutral, serves) if shared is left else (serves, neutral)
 
 
 @rule("normalize")

@@ -52,13 +52,14 @@ def cut(model: nn.Module, kept: Kept) -> nn.Module:
             weight = getattr(module, "weight", None)
             match_attributes(module, kept.get(names.get(id(weight), ""), {}))
     tensors = {name for name, _ in [*model.named_parameters(), *model.named_buffers()]}
-    for name in kept.keys() - tensors:  # a number of a module
+    for name in kept.keys() - tensors:  # a number of a module, or several in a tuple
         owner, _, attribute = name.rpartition(".")
-        number = getattr(model.get_submodule(owner), attribute)
-        is_shape = isinstance(number, tuple)
-        whole = torch.arange(*number) if is_shape else torch.arange(number)
-        left = len(whole[kept[name][0].cpu()])
-        setattr(small.get_submodule(owner), attribute, (left,) if is_shape else left)
+        whole = getattr(model.get_submodule(owner), attribute)
+        sizes = list(whole) if isinstance(whole, tuple) else [whole]
+        for place, indices in kept[name].items():
+            sizes[place] = len(torch.arange(sizes[place])[indices.cpu()])
+        left = tuple(sizes) if isinstance(whole, tuple) else sizes[0]
+        setattr(small.get_submodule(owner), attribute, left)
     return small
 
 

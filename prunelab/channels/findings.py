@@ -100,7 +100,8 @@ class Findings:
         met: the tags that each operation of the pass has met and made so far.
         count: tags in use, the reserved ones included.
         running: the modules whose forward runs, each with its name and the tags it got.
-        said: numbers of modules, `name.attribute`, that equal the width of these channels.
+        said: numbers of modules, `name.attribute`, that equal the width of these channels; by their
+            place in a tuple, else under 0.
         paces: channels and heads that a module may take to be in proportion.
         parts: channels that were side by side, and that a forward has split by number.
         early: the ties of channels that are one wherever they go, as they are mixed in the end.
@@ -132,7 +133,7 @@ class Findings:
         self.met: list[list[Tags]] = []
         self.count = FIXED + 1
         self.running: list[tuple[str, nn.Module, list[Tags]]] = []
-        self.said: dict[str, Tensor] = {}
+        self.said: dict[str, dict[int, Tensor]] = {}
         self.paces: list[tuple[Tensor, Tensor]] = []
         self.parts: list[list[Tensor]] = []
         self.early: list[Tensor] = []

@@ -1,9 +1,12 @@
-"""Numbers by which modules say how wide they are: attributes such as `num_heads` or `hidden_dim`.
+"""Numbers by which modules say how wide they are: attributes such as `num_heads` or `hidden_dim`,
+and the sizes in a tuple such as `bias_shape`.
 
 A forward that reshapes to such a number needs it to follow the width. An equal number may mean
 something else, a length for example: so its name must say a width, or heads. Whether it was right
 to let it follow is decided by the rehearsal.
 """
+
+from collections.abc import Iterable
 
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
@@ -21,9 +24,21 @@ HEADS = ("h", "nh", "n_h")
 
 
 def numbers(module: nn.Module) -> dict[str, int]:
-    """Whole numbers among the attributes; layers of torch have others, which `cut` knows."""
+    """Whole numbers among the attributes."""
+    return {name: value for name, value in _attributes(module) if type(value) is int and value > 1}
+
+
+def shapes(module: nn.Module) -> dict[tuple[str, int], int]:
+    """Whole numbers in tuples that are called a shape, by name and place."""
+    tuples = [(n, v) for n, v in _attributes(module) if "shape" in n.lower() and type(v) is tuple]
+    sizes = {(n, place): size for n, shape in tuples for place, size in enumerate(shape)}
+    return {place: size for place, size in sizes.items() if type(size) is int and size > 1}
+
+
+def _attributes(module: nn.Module) -> Iterable[tuple[str, object]]:
+    """All of a module; none of a layer of torch, which has others, and which `cut` knows."""
     is_layer = type(module).__module__.startswith("torch.nn.") and not any(module.children())
-    return {} if is_layer else {n: v for n, v in vars(module).items() if type(v) is int and v > 1}
+    return () if is_layer else vars(module).items()
 
 
 def is_width(name: str) -> bool:
@@ -47,20 +62,24 @@ def channels_along(tags: Tensor, dim: int) -> Tensor | None:
 def widths_said(found: Findings, result) -> None:
     """Remember numbers of the running module that equal a width of these activations."""
     name, module, _ = found.running[-1] if found.running else ("", nn.Module(), ())
-    widths = {n: v for n, v in numbers(module).items() if is_width(n) and "head" not in n}
+    widths = {(n, 0): v for n, v in numbers(module).items() if is_width(n) and "head" not in n}
+    widths |= shapes(module)
     for tags in tree_leaves(result) if widths else ():
         if not isinstance(tags, Tags):
             continue
         for dim, size in enumerate(tags.shape):
-            keys = [f"{name}.{n}" for n, width in widths.items() if width == size]
-            new = [key for key in keys if key not in found.said]
+            equal = [
+                (f"{name}.{n}", place) for (n, place), width in widths.items() if width == size
+            ]
+            new = [(key, place) for key, place in equal if place not in found.said.get(key, {})]
             channels = channels_along(plain(tags), dim) if new else None
-            if channels is not None:
-                found.said |= dict.fromkeys(new, channels)
+            for key, place in new if channels is not None else ():
+                found.said.setdefault(key, {})[place] = channels
 
 
 def heads_said(found: Findings, heads: Tensor, depth: int) -> None:
-    """The running module attends with these heads: its numbers of them follow.
+    """The running module attends with these heads: its numbers of them follow, and it may take the
+    channels that it is given, and as many that its layers write, to be in proportion.
 
     Args:
         heads: a tag of each head.
@@ -75,7 +94,8 @@ def heads_said(found: Findings, heads: Tensor, depth: int) -> None:
             found.axes.setdefault(f"{name}.{n}", {0: heads})
         elif number == width and is_width(n):
             found.axes.setdefault(f"{name}.{n}", {0: heads.repeat_interleave(depth)})
-    for tags in inputs:
-        channels = channels_along(plain(tags), tags.dim() - 1) if tags.dim() else None
+    given = [channels_along(plain(t), t.dim() - 1) for t in inputs if t.dim()]
+    given += [found.axes[w][dim] for w, dim in found.writes if w.startswith(f"{name}.")]
+    for channels in given:
         if channels is not None and len(channels) == width:
             found.paces.append((channels, heads))

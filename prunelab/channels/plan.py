@@ -165,9 +165,10 @@ class Plan:
             except CannotFollow as conflict:
                 blamed, axes = self.unit[conflict.tags], self.found.axes
                 said = {
-                    name: {0: tags}
-                    for name, tags in self.found.said.items()
-                    if name not in axes and torch.isin(self.unit[tags], blamed).any()
+                    name: sizes
+                    for name, sizes in self.found.said.items()
+                    if name not in axes
+                    and torch.isin(self.unit[torch.cat([*sizes.values()])], blamed).any()
                 }
                 if not said:
                     raise
@@ -210,7 +211,7 @@ class Plan:
         self, groups: list[Group], chosen: list[Tensor], conflict: CannotFollow
     ) -> tuple[list[Group], str]:
         """Of the groups that may be to blame the nearest that fails when it is cut alone, and why;
-        those of one pace together."""
+        those of one pace together, unless some of them do without the others."""
         places: dict[int, int] = {}
         for i, unit in enumerate(self.unit[conflict.suspects].tolist()):
             places.setdefault(unit, i)
@@ -218,13 +219,25 @@ class Plan:
         for group in groups:
             near = min(places.get(unit, len(places)) for unit in group.units.tolist())
             paces[group.pace] = min(near, paces.get(group.pace, near))
-        for pace in sorted(paces, key=paces.__getitem__) if len(paces) > 1 else ():
-            alone = [c for group, c in zip(groups, chosen, strict=True) if group.pace == pace]
-            try:
-                self.cut(torch.cat(alone))
-            except CannotFollow as reason:
-                return [group for group in groups if group.pace == pace], str(reason)
+        for pace in sorted(paces, key=paces.__getitem__) if len(groups) > 1 else ():
+            together = [i for i, group in enumerate(groups) if group.pace == pace]
+            is_all = len(together) == len(groups)
+            why = str(conflict) if is_all else self._fails([chosen[i] for i in together])
+            if why:
+                alone = {i: self._fails([chosen[i]]) for i in together if len(together) > 1}
+                failing = [i for i, reason in alone.items() if reason]
+                if 0 < len(failing) < len(together):
+                    return [groups[i] for i in failing], alone[failing[0]]
+                return [] if is_all else [groups[i] for i in together], why
         return [], str(conflict)
+
+    def _fails(self, chosen: list[Tensor]) -> str:
+        """Why these units can't be cut; nothing if they can."""
+        try:
+            self.cut(torch.cat(chosen))
+        except CannotFollow as reason:
+            return str(reason)
+        return ""
 
     def _put_in_pace(self, units: Tensor) -> bool:
         """Let heads lose the same fraction as the channels that go in, where these units are met.
