@@ -190,6 +190,10 @@ def copied(m, q, k, v):
     return by_hand(m, q, k, v)
 
 
+def between_channels(m, q, k, v):
+    return (((q.mT @ k) / 2).softmax(-1) @ v.mT).mT
+
+
 def cosine(m, q, k, v):
     return ((F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).mT) * m.scale).softmax(-1) @ v
 
@@ -232,6 +236,7 @@ longest = {"n_head": 4, "max_length": 16, "block_size": 4}
 attention(f"a length that equals the width -> {ALL}", chunks, sdpa, **longest)
 attention(f"heads by hand, causal -> {ALL}", chunks_of_four, by_hand_causal)
 attention(f"head width by division -> {ALL} n", by_division, by_hand, num_heads=4)
+attention(f"between channels of a head -> {ALL} n", by_division, between_channels, num_heads=4)
 attention(f"heads by einsum -> {ALL}", chunks_of_four, by_einsum)
 attention(f"heads folded into the batch -> {ALL}", chunks_of_four, by_bmm)
 attention(f"separate q, k and v -> {APART}", separate, sdpa, of_keys=16)

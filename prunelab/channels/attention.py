@@ -25,16 +25,18 @@ from prunelab.channels.tags import (
 
 def summed(found: Findings, name: str, left: Tensor, right: Tensor, dims: list[int]) -> Tags:
     """The product of two tensors of tags, summed over dimensions that both have."""
+    count = max(left.dim(), right.dim())
+    dims = [dim % count - count for dim in dims]
     left, right = _without_shared(found, left, right, dims)
     before = len(found.ties)
     product = plain(combine(found, [as_tags(left), as_tags(right)]))
     found.early += found.ties[before:]
     for dim in dims:
-        if varies(product, dim) and mixes(found, name, product, dim):
-            for side in (left, right):
-                heads_said(found, side.narrow(dim, 0, 1).unique(), product.size(dim))
-        elif varies(product, dim):
+        if varies(product, dim) and not mixes(found, name, product, dim):
             product = filled(FIXED, product.shape)
+        else:
+            for side in (side for side in (left, right) if varies(side, dim)):
+                heads_said(found, side.narrow(dim, 0, 1).unique(), product.size(dim))
         product = product.narrow(dim, 0, 1)
     return as_tags(product)
 
@@ -42,10 +44,8 @@ def summed(found: Findings, name: str, left: Tensor, right: Tensor, dims: list[i
 def _without_shared(found: Findings, left: Tensor, right: Tensor, dims: list[int]) -> tuple:
     """The factors, neutral where one serves many heads of the other and has none of its own, as
     keys and values in multi-query attention: it stays."""
-    count = max(left.dim(), right.dim())
-    summed_over = {dim % count - count for dim in dims}
     one, other = (
-        [d for d in range(-side.dim(), 0) if d not in summed_over and varies(side, d)]
+        [d for d in range(-side.dim(), 0) if d not in dims and varies(side, d)]
         for side in (left, right)
     )
     has_channels = all(len(distinct(side).unique()) > 1 for side in (left, right))

@@ -85,7 +85,7 @@ def heads_said(found: Findings, heads: Tensor, depth: int) -> None:
         heads: a tag of each head.
         depth: channels of a head.
     """
-    if not found.running or heads.min() <= FIXED:
+    if not found.running or len(heads) == 1 or heads.min() <= FIXED:
         return
     name, module, inputs = found.running[-1]
     width = len(heads) * depth
