@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from prunelab.lab.results import RESULTS, load_results
+from prunelab.lab.results import RESULTS, load_results, with_more
 from prunelab.lab.runner import studies
 from prunelab.models import CHECKPOINTS, pretrained
 from prunelab.studies import dense, shared, transformer
@@ -75,3 +75,12 @@ def test_the_transformer_is_the_shipped_run():
     expected = rows["dense, half precision", transformer.shipped(table)]
     found = evaluate(pretrained("char_gpt"), transformer.text().test).loss
     assert bits(found) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_study_goes_on_with_the_networks_of_undecided():
+    assert with_more("one_shot").equals(load_results("one_shot"))
+    recorded, more = load_results("gradual"), with_more("gradual")
+    assert more.iloc[: len(recorded)].equals(recorded)
+    assert sorted(more["seed"].iloc[len(recorded) :].unique()) == [*range(5, 10)]
+    assert more.dtypes.equals(recorded.dtypes)
+    assert not more.index.has_duplicates

@@ -22,7 +22,7 @@ from prunelab.intervals import written
 from prunelab.lab import effects
 from prunelab.lab.playbook import recovery
 from prunelab.lab.protocol import POINTS, TIMES
-from prunelab.lab.results import load_results
+from prunelab.lab.results import with_more
 
 
 class Claim(NamedTuple):
@@ -141,7 +141,7 @@ def measured(wanted: Sequence[Claim]) -> pd.DataFrame:
 
 
 def _table(study: str) -> pd.DataFrame:
-    return recovery() if study == "recovery" else load_results(study)
+    return recovery(more=True) if study == "recovery" else with_more(study)
 
 
 def p_value(effect, bound: float, is_ratio: bool) -> float:

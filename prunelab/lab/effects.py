@@ -81,7 +81,7 @@ def trained_longer(study: pd.DataFrame, original: pd.DataFrame) -> pd.DataFrame:
 def best_rate_over_tenth(study: pd.DataFrame) -> pd.DataFrame:
     """Notebook 04: accuracy at the chosen rate of a cosine minus that at a tenth of the dense."""
     cosine, by = study[study["schedule"] == "cosine"], ["network", "sparsity", "steps"]
-    best = cosine.merge(choose(cosine, by, "rate"))
+    best = cosine.merge(_best_rates(cosine, by))
     tenth = cosine[cosine["rate"] == 0.1]
     both = pd.concat([best.assign(at="best"), tenth.assign(at="tenth")])
     return _points(both, by, "test_accuracy", "at", "best", "tenth")
@@ -107,7 +107,7 @@ def zeros_after_a_step(study: pd.DataFrame) -> pd.DataFrame:
 def steps_over_one_shot(study: pd.DataFrame) -> pd.DataFrame:
     """Notebook 08: five steps minus one-shot, on one budget, each at its chosen rate."""
     rows, by = study[study["budgets"] == 1], ["network", "sparsity"]
-    rows = rows.merge(choose(rows, [*by, "method"], "rate"))
+    rows = rows.merge(_best_rates(rows, [*by, "method"]))
     return _points(rows, by, "test_accuracy", "method", "five steps", "one-shot")
 
 
@@ -148,10 +148,10 @@ def careful_tuning(study: pd.DataFrame) -> pd.DataFrame:
 
 
 def lead(study: pd.DataFrame, way: str, pruned: str, over: str = "cosine") -> pd.DataFrame:
-    """Notebook 13: a way back minus another one with the same budget of steps."""
+    """Notebook 13: a way back minus another one with the same budget, where both were tried."""
     rows = study[(study["role"] == "comparison") & study["method"].isin([way, over])]
     rows = rows[rows["pruned"].str.startswith(pruned)]
-    both = rows.groupby(playbook.CELL)["method"].transform("nunique") == 2
+    both = rows.groupby([*playbook.CELL, "seed"])["method"].transform("nunique") == 2
     return _points(rows[both], playbook.CELL, "test_accuracy", "method", way, over)
 
 
@@ -173,6 +173,12 @@ def ticket(runs: pd.DataFrame, quantity: str, one: str, other: str) -> pd.DataFr
     if quantity == "early stop":
         return paired_ratio(runs, ["all"], "iteration", "run", other, one)
     return _points(runs, ["all"], "test_accuracy", "run", one, other)
+
+
+def _best_rates(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """The rate that is best on those networks that were given all of them."""
+    tried = rows.groupby([*by, "seed"])["rate"].transform("nunique")
+    return choose(rows[tried == rows.groupby(by)["rate"].transform("nunique")], by, "rate")
 
 
 def _pruned(study: pd.DataFrame, value: str) -> pd.DataFrame:

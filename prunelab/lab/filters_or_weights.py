@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from prunelab.intervals import mean_interval, paired_difference
 from prunelab.lab.claims import verdicts
-from prunelab.lab.results import load_results
+from prunelab.lab.results import with_more
 from prunelab.sparsity import bytes_on_disk, count_macs, latency
 from prunelab.studies.structured import EQUAL_MACS, EQUAL_PARAMETERS, FILTERS
 
@@ -30,7 +30,7 @@ def file_and_time(networks: Mapping[str, nn.Module], x: Tensor) -> pd.DataFrame:
 
 def recorded() -> pd.DataFrame:
     """The study `structured`, with `points` against the dense network, and `setting` in words."""
-    study = load_results("structured")
+    study = with_more("structured")
     points = 100 * (study["test_accuracy"] - study["test_dense"])
     setting = study["network"] + [f", {ratio:.0%}" for ratio in study["ratio"]]
     return study.assign(points=points, setting=setting)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from prunelab.intervals import choose, mean_interval
 from prunelab.lab.protocol import POINTS
-from prunelab.lab.results import load_results
+from prunelab.lab.results import load_results, with_more
 
 CELL = ["network", "pruned", "density", "budget"]
 UNTRAINED = ("as pruned", "BN recalibration")
@@ -20,16 +20,21 @@ STUDIES = (
     "recovery_resnet20_weights",
     "recovery_resnet20_filters",
 )
-"""What is recorded of the studies of recovery."""
+"""What is recorded of the studies of recovery, all ways on the same five networks."""
 
 
-def recovery(studies: Iterable[str] = STUDIES) -> pd.DataFrame:
+def recovery(studies: Iterable[str] = STUDIES, more: bool = False) -> pd.DataFrame:
     """The studies of recovery in one table.
+
+    Args:
+        studies: which of them.
+        more: whether to add the networks of `undecided`, on which only some ways were tried.
 
     Raises:
         FileNotFoundError: a study that is not recorded.
     """
-    return pd.concat(map(load_results, studies), ignore_index=True)
+    load = with_more if more else load_results
+    return pd.concat(map(load, studies), ignore_index=True)
 
 
 def comparisons(study: pd.DataFrame) -> pd.DataFrame:

@@ -110,7 +110,7 @@ def with_claims(readme: str) -> str:
         ValueError: the marks are not there.
     """
     parts = {
-        "findings": findings(recovery()),
+        "findings": findings(recovery(more=True)),
         "claims": table_of_claims(claims()),
         "claims of part II": table_of_claims(beyond.claims(), "the claim"),
     }

@@ -40,6 +40,22 @@ def load_results(name: str, results: Path = RESULTS) -> pd.DataFrame:
         raise DamagedRecord(f"{path} holds no table: {error}; {_remedy(name, results)}") from error
 
 
+def with_more(name: str, results: Path = RESULTS) -> pd.DataFrame:
+    """The recorded table of a study, and what `undecided` has measured for it on more networks.
+
+    Raises:
+        FileNotFoundError, DamagedRecord: as `load_results`.
+    """
+    recorded, more = load_results(name, results), load_results("undecided", results)
+    of_study = more[more["study"] == name]
+    if of_study.empty:
+        return recorded
+    measured = of_study[of_study.columns.intersection(recorded.columns)]
+    return pd.concat(
+        [recorded, measured.astype(recorded.dtypes[measured.columns])], ignore_index=True
+    )
+
+
 def load_record(name: str, results: Path = RESULTS) -> dict | None:
     """Where the table of a study comes from; None if it has not been run.
 

@@ -22,11 +22,20 @@ RECOVERY = {
         ("filters", 0.5, 1.0): TEACHER,
         ("filters", 0.5, 0.25): TEACHER,
     },
-    "recovery_resnet20_weights": {("weights", 0.05, 1.0): ("cosine", "gradual")},
-    "recovery_convnet": {("filters", 0.5, 1.0): TEACHER},
+    "recovery_resnet20_weights": {
+        ("weights", 0.05, 1.0): (*TEACHER, "gradual"),
+        ("weights", 0.05, 0.25): TEACHER,
+    },
+    "recovery_convnet": {
+        ("filters", 0.5, 1.0): TEACHER,
+        ("weights", 0.05, 1.0): TEACHER,
+        ("weights", 0.05, 0.25): TEACHER,
+    },
     "recovery_lenet300": {
         ("filters", 0.5, 1.0): (*TEACHER, "last rate"),
         ("filters", 0.2, 1.0): TEACHER,
+        ("weights", 0.2, 1.0): TEACHER,
+        ("weights", 0.2, 0.25): TEACHER,
         ("weights", 0.05, 1.0): ALONE,
         ("nothing", 1.0, 1.0): tuple(way for way, budgets in AS_LONG.items() if 1.0 in budgets),
     },
