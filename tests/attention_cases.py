@@ -185,6 +185,10 @@ def of_fewer_places(m, x):
     return m.proj(sdpa(m, q, k, v).transpose(1, 2).reshape(batch, length, width))
 
 
+def keys_first(m, q, k, v):
+    return (k @ q.mT / 2).softmax(-2).mT @ v
+
+
 def copied(m, q, k, v):
     k, v = (t.expand(-1, m.heads, -1, -1) for t in (k, v))
     return by_hand(m, q, k, v)
@@ -248,6 +252,8 @@ attention(f"grouped, by attributes -> {APART}", separate_by_attributes, grouped,
 attention("one head of keys for all -> a n.q n.proj", separate, grouped, of_keys=4)
 attention("one head of keys for all, by hand -> a n.q n.proj", separate, by_hand, of_keys=4)
 attention("one head of keys for all, by einsum -> a n.q n.proj", separate, one_for_all, of_keys=4)
+name = "one head of keys for two, keys first -> a n.q n.proj"
+attention(name, lambda m, parts: (in_heads(t, -1, 8) for t in parts), keys_first, of_keys=8)
 attention("one head of keys, copied -> a n.proj", separate, copied, of_keys=4, heads=4)
 attention(f"cosine attention -> {ALL}", chunks_of_four, cosine).n.scale = parameter(4, 1, 1)
 attention(f"normalized queries -> {ALL}", chunks_of_four, normalized).n.norm = nn.RMSNorm(4)

@@ -49,12 +49,14 @@ def _without_shared(found: Findings, left: Tensor, right: Tensor, dims: list[int
         for side in (left, right)
     )
     has_channels = all(len(distinct(side).unique()) > 1 for side in (left, right))
-    if not has_channels or not (one or other) or set(one) & set(other):
-        return left, right
-    shared, serves = (left, right) if (not one or (other and other < one)) else (right, left)
-    found.fix(shared, "is one value for many channels")
-    neutral = filled(NEUTRAL, shared.shape)
-    return (neutral, serves) if shared is left else (serves, neutral)
+    is_one_sided = has_channels and bool(one or other) and not set(one) & set(other)
+    if found.decide(is_one_sided and (not one or (bool(other) and other < one))):
+        found.fix(left, "is one value for many channels")
+        return filled(NEUTRAL, left.shape), right
+    if found.decide(is_one_sided):
+        found.fix(right, "is one value for many channels")
+        return left, filled(NEUTRAL, right.shape)
+    return left, right
 
 
 @rule("normalize")
