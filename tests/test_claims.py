@@ -285,7 +285,7 @@ def test_verdicts_are_those_that_notebooks_give_in_words(table):
     said = table.groupby("notebook")["verdict"].agg(lambda all_: "".join(one[0] for one in all_))
     assert said.to_dict() == {  # by setting: holds, does not hold, no difference, cannot be told
         "01": "hd",
-        "02": "ddccc",
+        "02": "ddcdc",
         "03": "ddddddnn",
         "04": "hddddd",
         "05": "h",
@@ -306,8 +306,8 @@ def test_the_readme_has_todays_verdicts_and_nothing_else_of_it_is_written(table)
     assert "| **does not hold** | points over LR rewinding: -1.20" in text
     rows = [line for line in table_of_claims(table).splitlines() if line.endswith("| 02 |")]
     assert rows == [
-        "| a teacher makes recovery twice as fast | cannot be told (3 of 5), does not hold "
-        "(2 of 5) | time without / with: 0.81 to 1.40 (above 2 is claimed) | 02 |"
+        "| a teacher makes recovery twice as fast | does not hold (3 of 5), cannot be told "
+        "(2 of 5) | time without / with: 0.69 to 1.66 (above 2 is claimed) | 02 |"
     ]
     with pytest.raises(ValueError, match="the readme has no lines"):
         with_claims("# Nothing")
@@ -318,8 +318,8 @@ def test_the_korean_readme_has_todays_verdicts(table):
     assert with_korean_claims(text) == text, "make notebooks writes the table"
     rows = [line for line in text.splitlines() if line.endswith("| 02 |")]
     assert rows == [
-        "| 교사 모델이 있으면 회복이 두 배 빨라진다 | 알 수 없다 (5개 중 3개), 맞지 않는다 "
-        "(5개 중 2개) | 걸린 시간, 교사 없이 / 교사와 함께: 0.81 ~ 1.40 (주장: 2 초과) | 02 |"
+        "| 교사 모델이 있으면 회복이 두 배 빨라진다 | 맞지 않는다 (5개 중 3개), 알 수 없다 "
+        "(5개 중 2개) | 걸린 시간, 교사 없이 / 교사와 함께: 0.69 ~ 1.66 (주장: 2 초과) | 02 |"
     ]
     assert text.count(" |\n", text.index("<!-- claims")) == len(list(summaries(table))) + 1
 
@@ -418,7 +418,7 @@ def test_how_many_verdicts_can_be_trusted_together(table):
     assert p_value(ratios, 0.2, True) == pytest.approx(expected)
     four = pd.DataFrame({"p": [0.02, 0.012, 0.9, 0.018], "verdict": ["holds"] * 4})
     assert counted(four)["after Holm"] == 1  # 0.012 ≤ 0.05 / 4, but 0.018 > 0.05 / 3
-    assert counted(table).to_list() == [98, 76, 4.9, 35]
+    assert counted(table).to_list() == [98, 77, 4.9, 37]
 
 
 def tickets() -> Iterator[tuple]:
