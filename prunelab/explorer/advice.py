@@ -118,7 +118,7 @@ def _evidence(numbers: Numbers, cell: tuple) -> list[str]:
     if "cannot be told" in counts:
         lines.append(
             f"“Cannot be told” means that {len(seeds)} networks are too few for this difference; "
-            "ten were not trained."
+            "ten were trained for the guide's claims alone."
         )
     return [*lines, *_claims(numbers, cell), _together(numbers)]
 
@@ -132,8 +132,8 @@ def _claims(numbers: Numbers, cell: tuple) -> list[str]:
     table = table[table["setting"].isin(settings)]
     effects = [minus(effect) for effect in written(table, unit="", form=".2f")]
     return [
-        f"The guide says “{row.claim}”. Measured here: {row.quantity} {effect}; claimed is "
-        f"{row.claimed}. Verdict: {row.verdict}."
+        f"The guide says “{row.claim}”. Measured on {row.n} networks: {row.quantity} {effect}; "
+        f"claimed is {row.claimed}. Verdict: {row.verdict}."
         for row, effect in zip(table.itertuples(), effects, strict=True)
     ]
 

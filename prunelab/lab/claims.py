@@ -106,7 +106,7 @@ def claims(notebook: str | None = None) -> pd.DataFrame:
 
     Returns:
         The columns `notebook`, `claim`, `setting`, `quantity`, `claimed`, `mean`, `low`, `high`,
-        `p` (two-sided, of a number at the bound) and `verdict`.
+        `n` (networks), `p` (two-sided, of a number at the bound) and `verdict`.
 
     Raises:
         ValueError: a notebook without claims.
@@ -131,6 +131,7 @@ def measured(wanted: Sequence[Claim]) -> pd.DataFrame:
             "mean": effect.mean,
             "low": effect.low,
             "high": effect.high,
+            "n": effect.n,
             "p": p_value(effect, claim.bound, claim.is_ratio),
             "verdict": verdict(effect.low, effect.high, claim.side, claim.bound, claim.matters),
         }

@@ -19,8 +19,8 @@ CHECKS = {
 }
 
 
-COLUMNS = ["notebook", "claim", "setting", "quantity", "claimed", "mean", "low", "high", "p"]
-COLUMNS += ["verdict", "mask", "kept", "network", "effect"]
+COLUMNS = ["notebook", "claim", "setting", "quantity", "claimed", "mean", "low", "high", "n"]
+COLUMNS += ["p", "verdict", "mask", "kept", "network", "effect"]
 
 
 class Claim(NamedTuple):
