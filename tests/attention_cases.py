@@ -189,6 +189,10 @@ def keys_first(m, q, k, v):
     return (k @ q.mT / 2).softmax(-2).mT @ v
 
 
+def padded(m, q, k, v):
+    return (F.pad(q * m.scale, (1, 0)) @ F.pad(k, (1, 0)).mT).softmax(-1) @ v
+
+
 def copied(m, q, k, v):
     k, v = (t.expand(-1, m.heads, -1, -1) for t in (k, v))
     return by_hand(m, q, k, v)
@@ -261,6 +265,9 @@ plain = nn.LayerNorm(4, elementwise_affine=False)
 attention(f"normalized without weights -> {ALL}", chunks_of_four, normalized).n.norm = plain
 attention(f"rotated queries -> {ALL}", chunks_of_four, rotated)
 attention(f"bias of each head -> {ALL}", chunks_of_four, with_bias).n.bias = parameter(1, 4, 5, 5)
+attention(f"a zero in front of each head -> {APART}", separate, padded, of_keys=16, scale=0.5)
+name = f"a zero in front, channels of each head scaled -> {APART}"
+attention(name, separate, padded, of_keys=16).n.scale = parameter(4)
 pyramid = Net(of_fewer_places, shorter=nn.Conv1d(12, 12, 2, 2))
 pyramid.num_heads = 3
 for layer in ("q", "k", "v", "proj"):

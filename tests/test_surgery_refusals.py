@@ -266,3 +266,27 @@ def test_what_depends_on_values_is_said():
     model = twice(lambda m, y: y[y > 0].view(-1, 8))
     with pytest.raises(CannotCut, match="its sizes depend on the values of a tensor"):
         prune_network(model, 0.5, tokens().float())
+
+
+@pytest.mark.parametrize("side", [(1, 0), (0, 1)])
+def test_a_mean_ties_what_stands_beside_a_padded_zero(side):
+    model = Net(
+        lambda m, x: m.out(F.pad(m.a(x).unflatten(-1, (4, -1)) * m.scale, side).mean(-1)),
+        a=nn.Linear(12, 16),
+        out=nn.Linear(4, 2),
+        scale=nn.Parameter(torch.randn(4)),
+    )
+    with pytest.raises(CannotCut, match="a: goes only as a whole"):
+        prune_network(model, 0.5, tokens().float())
+
+
+def test_values_shared_by_heads_that_stay_can_go():
+    def run(m, x):
+        q = m.q(x).unflatten(-1, (-1, 4)).transpose(1, 2)
+        k, v = m.k(x)[:, None], m.v(x)[:, None]
+        return m.out(((q @ k.mT).softmax(-1) @ v).mean(1))
+
+    layers = {"q": nn.Linear(12, 16), "k": nn.Linear(12, 4), "v": nn.Linear(12, 4)}
+    model = randomize(Net(run, **layers, out=nn.Linear(4, 2)))
+    small = prune_network(model, 0.5, tokens())
+    assert cut_layers(model, small) == {"v"}

@@ -18,6 +18,7 @@ from prunelab.channels.tags import (
     distinct,
     dry_run,
     filled,
+    one_along,
     plain,
     varies,
 )
@@ -37,7 +38,7 @@ def summed(found: Findings, name: str, left: Tensor, right: Tensor, dims: list[i
         else:
             for side in (side for side in (left, right) if varies(side, dim)):
                 heads_said(found, side.narrow(dim, 0, 1).unique(), product.size(dim))
-        product = product.narrow(dim, 0, 1)
+        product = one_along(product, dim)
     return as_tags(product)
 
 
@@ -50,6 +51,8 @@ def _without_shared(found: Findings, left: Tensor, right: Tensor, dims: list[int
     )
     has_channels = all(len(distinct(side).unique()) > 1 for side in (left, right))
     is_one_sided = has_channels and bool(one or other) and not set(one) & set(other)
+    found.has_shared |= is_one_sided
+    is_one_sided &= found.keeps_shared
     if found.decide(is_one_sided and (not one or (bool(other) and other < one))):
         found.fix(left, "is one value for many channels")
         return filled(NEUTRAL, left.shape), right

@@ -6,7 +6,7 @@ from torch.utils._pytree import tree_map
 
 from prunelab.channels.findings import Findings
 from prunelab.channels.rules import elementwise, no_rule, rule
-from prunelab.channels.tags import as_tags, dry_run, varies
+from prunelab.channels.tags import as_tags, dry_run, one_along, varies
 
 POOLS = """
     max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d lp_pool1d lp_pool2d
@@ -73,7 +73,7 @@ def over(found: Findings, func, args: tuple, kwargs: dict, place: int = 1):
     if not is_one_channel(found, tags, dims):
         return no_rule(found, func, args, kwargs)
     for d in dims:
-        tags = tags.narrow(d, 0, 1)
+        tags = one_along(tags, d)
 
     def expanded(result: Tensor) -> Tensor:
         left = tags if result.dim() == tags.dim() else tags.squeeze(dims)
@@ -99,7 +99,7 @@ def is_one_channel(found: Findings, tags: Tensor, dims: list[int]) -> bool:
         return bool(dims)
     first = tags
     for d in dims:
-        first = first.narrow(d, 0, 1)
+        first = one_along(first, d)
     if is_beside:
         found.tie(tags, first)
     return is_beside

@@ -109,6 +109,8 @@ class Findings:
         told: the steps and decisions of the last operation.
         whole_groups: weights of which a group of channels is to go as a whole.
         narrowed_groups: weights of which all groups lose the same positions.
+        keeps_shared: whether a factor that serves many heads stays, so that these can go.
+        has_shared: whether there is one.
         why: why the last operation had no rule.
     """
 
@@ -141,6 +143,7 @@ class Findings:
         self.told: list[Step | bool] = []
         self.whole_groups: set[str] = set()
         self.narrowed_groups: set[str] = set()
+        self.keeps_shared, self.has_shared = True, False
         self.why = ""
 
     def begin_again(self, first: "Findings", one: Tensor) -> None:
@@ -155,7 +158,8 @@ class Findings:
         }
         self.paces = [(one[channels], one[heads]) for channels, heads in first.paces]
         self.count = first.count
-        self.whole_groups = first.whole_groups
+        self.whole_groups, self.keeps_shared = first.whole_groups, first.keeps_shared
+        self.has_shared = first.has_shared
 
     # --- what rules say --------------------------------------------------------------------------
 

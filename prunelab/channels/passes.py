@@ -18,12 +18,23 @@ from prunelab.channels.tags import MOST_TAGS
 def followed(model: nn.Module, arguments: tuple[tuple, dict]) -> Findings:
     """The findings about a network.
 
-    Where narrower groups of a convolution would be all one unit, and more can go with whole groups,
-    these go. Networks with heads are followed again, each head as one channel.
+    Keys and values that serve many heads stay, so that heads can go; where more can go if they are
+    tied to the heads, they are.
     """
-    found = _first_pass(model, arguments, set())
+    found = _followed(model, arguments, keeps_shared=True)
+    if found.has_shared:
+        other = _followed(model, arguments, keeps_shared=False)
+        found = max(found, other, key=_axes_that_can_go)
+    return found
+
+
+def _followed(model: nn.Module, arguments: tuple[tuple, dict], keeps_shared: bool) -> Findings:
+    """Where narrower groups of a convolution would be all one unit, and more can go with whole
+    groups, these go. Networks with heads are followed again, each head as one channel."""
+    found = _first_pass(model, arguments, set(), keeps_shared)
     if stuck := _stuck_groups(found):
-        found = max(found, _first_pass(model, arguments, stuck), key=_axes_that_can_go)
+        others = _first_pass(model, arguments, stuck, keeps_shared)
+        found = max(found, others, key=_axes_that_can_go)
     if not found.early:
         return found
     copy = twin(model)
@@ -36,10 +47,12 @@ def followed(model: nn.Module, arguments: tuple[tuple, dict]) -> Findings:
     return again
 
 
-def _first_pass(model: nn.Module, arguments: tuple, whole_groups: set[str]) -> Findings:
+def _first_pass(
+    model: nn.Module, arguments: tuple, whole_groups: set[str], keeps_shared: bool
+) -> Findings:
     copy = twin(model)
     found = Findings(copy)
-    found.whole_groups = whole_groups
+    found.whole_groups, found.keeps_shared = whole_groups, keeps_shared
     follow(copy, found, arguments)
     return found
 

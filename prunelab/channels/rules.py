@@ -36,6 +36,7 @@ from prunelab.channels.tags import (
     is_fraction,
     leaves,
     meets,
+    one_along,
     plain,
     varies,
 )
@@ -125,7 +126,7 @@ def mixes(found: Findings, name: str, tags: Tensor, dim: int) -> bool:
         found.fix(tags, f"enters `{name}`, which may mix channels")
         return False
     before = len(found.ties)
-    found.tie(tags, tags.narrow(dim, 0, 1))
+    found.tie(tags, one_along(tags, dim))
     found.early += found.ties[before:]
     return True
 

@@ -80,6 +80,14 @@ def varies(tags: Tensor, dim: int) -> bool:
     return bool((tags != tags.narrow(dim, 0, 1)).any())
 
 
+def one_along(tags: Tensor, dim: int) -> Tensor:
+    """One tag of those along a dimension: the first, if there are no zeros of a padding."""
+    first = tags.narrow(dim, 0, 1)
+    if (distinct(plain(first)) != NEUTRAL).all():
+        return first
+    return distinct(plain(tags)).amax(dim, keepdim=True).expand(first.shape)
+
+
 def meets(a: Tensor, b: Tags) -> bool:
     """Whether broadcasting pairs different entries of `a` with different tags of `b`."""
     dims = range(1, 1 + min(a.dim(), b.dim()))
