@@ -14,7 +14,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from prunelab.channels.amounts import Amount, check_amount, chooser
-from prunelab.channels.choice import check_criterion, first_half, is_norm, unit_scores
+from prunelab.channels.choice import (
+    check_criterion,
+    check_relative,
+    first_half,
+    is_relative,
+    unit_scores,
+)
 from prunelab.channels.findings import CannotFollow
 from prunelab.channels.plan import CannotCut, Plan
 from prunelab.channels.reasons import (
@@ -122,6 +128,7 @@ def prune_network(
     target: dict[str, float] | None = None,
     max_ratio: float | None = None,
     within: str = "",
+    relative: bool | None = None,
 ) -> nn.Module:
     r"""Remove the lowest-scoring channels of the whole network.
 
@@ -132,8 +139,8 @@ def prune_network(
 
     with $p$ = 1 ("l1") or 2 ("l2"); "bn_scale" adds up $|\gamma_j|$ of BatchNorm instead. In every
     group, all units side by side on one axis of a layer, the fraction `ratio` goes ("uniform"); or
-    the lowest of the whole network go ("global"), with norms taken relative to their group's mean,
-    as layers differ in scale. A group keeps at least one unit. Where a forward divides its width by
+    the lowest of the whole network go ("global"), of scores `relative` to their group's mean where
+    layers differ in scale. A group keeps at least one unit. Where a forward divides its width by
     its number of heads, as `nn.MultiheadAttention` does, both lose the same fraction.
 
     Args:
@@ -155,6 +162,8 @@ def prune_network(
             receives when the model runs on `example_inputs`; what it takes and returns keeps its
             width. For a forward that looks at values, as a detector's does. Names of layers are
             those inside of it, and a target is its share.
+        relative: with scope "global", whether scores are divided by the mean of their group before
+            they are ranked; if left out, norms are, and all others are taken as they are.
 
     Returns:
         A new network of ordinary modules; `model` is left as it is.
@@ -172,6 +181,7 @@ def prune_network(
     amount = Amount(ratio, target, scope, max_ratio, round_to)
     check_amount(amount)
     check_criterion(criterion)
+    check_relative(relative, scope)
     check_seed(seed)
     check_model(model, with_numbers=False)
     check_finite(model)
@@ -179,7 +189,8 @@ def prune_network(
     plan = Plan(cut_within.part, cut_within.inputs)
     plan.exclude(exclude)
     scores = unit_scores(plan, criterion, seed)
-    small = plan.cut_what_can_go(chooser(plan, scores, is_norm(criterion), amount))
+    relative = is_relative(relative, criterion, scores)
+    small = plan.cut_what_can_go(chooser(plan, scores, relative, amount))
     if small is None:
         raise CannotCut(nothing_cut(plan))
     for words in filter(None, (said_left_alone(plan), said_never_reached(plan, small))):

@@ -11,6 +11,7 @@ from prunelab.lab.early_masks import verdict_grid
 from prunelab.lab.protocol import POINTS
 from prunelab.models import lenet300
 from prunelab.studies.channel_criteria import LEFT, points
+from prunelab.studies.channel_criteria_relative import grid as relative
 from prunelab.studies.shared import cost
 from prunelab.surgery import prune_network
 
@@ -23,6 +24,8 @@ POINTS_OF = {
     "bn_scale": 83.0,
     "Taylor": 87.0,
     "Fisher": 86.0,
+    "Taylor, relative": 87.5,
+    "Fisher, relative": 85.0,
 }
 AHEAD = {"global": 0.5, "uniform": 0.0, "none": 0.0}
 
@@ -30,7 +33,7 @@ AHEAD = {"global": 0.5, "uniform": 0.0, "none": 0.0}
 def table() -> pd.DataFrame:
     """A table as `measure` makes it: differences are those above, but for a little noise."""
     rows, rng = [], np.random.default_rng(0)
-    for point in [*points("lenet300", 5), *points("convnet", 5)]:
+    for point in [*points("lenet300", 5), *points("convnet", 5), *relative(5)]:
         value = (POINTS_OF[point["criterion"]] + AHEAD[point["scope"]]) / 100
         if point["seed"] is None:
             for seed in (100, 101):
@@ -66,6 +69,9 @@ def test_claims_have_the_verdicts_of_the_table(claims):
     assert said["Fisher over l1, global"] == ["no difference that matters"]
     assert said["l1, global over uniform"] == ["holds"]
     assert said["random over new weights, uniform"] == ["holds"]
+    assert said["Taylor, relative over Taylor, global"] == ["holds"]
+    assert said["Fisher, relative over l1, global"] == ["does not hold"]
+    assert said["Fisher, relative, global over Fisher, uniform"] == ["does not hold"]
     lead = claims.set_index(["arm", "network"])["mean"]
     assert lead["l1 over random, uniform", "convnet"].tolist() == pytest.approx([2] * 3, abs=0.1)
     assert counted(claims)["verdicts"] == len(claims)

@@ -12,12 +12,13 @@ from prunelab.models import small_convnet
 from prunelab.studies import (
     before_training,
     channel_criteria_convnet,
+    channel_criteria_relative,
     channel_criteria_resnet20,
     recovery,
     shared,
 )
 from prunelab.studies import channel_criteria as study
-from prunelab.studies.channel_criteria import CRITERIA, NEW_WEIGHTS, NOTHING, SCOPES
+from prunelab.studies.channel_criteria import CRITERIA, NEW_WEIGHTS, NOTHING, RELATIVE, SCOPES
 from prunelab.studies.shared import cost
 from prunelab.training import evaluate
 
@@ -85,6 +86,23 @@ def test_what_is_kept_scores_highest_by_the_criterion_it_says():
     assert not torch.equal(kept["random"], other)
 
 
+@pytest.mark.parametrize("criterion", RELATIVE)
+def test_relative_scores_are_ranked_by_their_share_of_the_mean(criterion):
+    model, ranked = BUILD(), []
+    model.load_state_dict(dense("convnet", 0))
+    scores = study.SCORED[RELATIVE[criterion]](model, study.images(0))
+    small = cut(criterion, "global")
+    widths = {name: getattr(small, name).out_channels for name in ("conv1", "conv2", "conv3")}
+    for name in widths:
+        of_channel = scores[name].flatten(1).sum(1)
+        ranked += [(score, name) for score in (of_channel / of_channel.mean()).tolist()]
+    left = [name for _, name in sorted(ranked)[-sum(widths.values()) :]]
+    assert widths == {name: left.count(name) for name in widths}
+    assert widths != {
+        name: getattr(cut(RELATIVE[criterion], "global"), name).out_channels for name in widths
+    }
+
+
 def test_kept_weights_are_the_dense_ones_but_for_the_control_with_new_ones():
     state = dense("convnet", 0)
     for criterion in ("l1", NEW_WEIGHTS):
@@ -139,3 +157,13 @@ def test_the_grid_chooses_first_and_has_both_controls(module):
     scored = {arm for arm in ARMS if network != "lenet300" or arm[0] != "bn_scale"}
     assert arms == scored | {(NEW_WEIGHTS, "uniform"), ("none", "none")}
     assert {point["left"] for point in choices} == {1.0, *study.LEFT[network]}
+
+
+def test_the_grid_of_relative_scores_is_that_of_their_criteria():
+    points = pd.DataFrame(channel_criteria_relative.grid(2))
+    plain = [p for network in study.LEFT for p in study.points(network, 2)]
+    plain = pd.DataFrame(plain).query("criterion in ('Taylor', 'Fisher') and scope == 'global'")
+    points["criterion"] = points["criterion"].map(RELATIVE)
+    pd.testing.assert_frame_equal(
+        *(t.sort_values([*t], ignore_index=True) for t in (points, plain))
+    )

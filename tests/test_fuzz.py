@@ -53,7 +53,7 @@ RIGHT = {  # by the name of the argument; a lambda makes a new one for every cal
     "eval_every": 1, "eval_splits": ("valid",), "device": "cpu", "progress": False,
     "finetune": None, "schedule": [0.5], "criterion": "l1", "scope": "global", "exclude": (),
     "amount": 0.5, "sparsity": None, "ratio": 0.5, "round_to": None, "layer_name": "conv1",
-    "target": None, "max_ratio": None,
+    "target": None, "max_ratio": None, "relative": None,
     "channel_indices": [0], "rates": dict.fromkeys(("conv1", "conv2", "conv3", "fc"), 0.5),
     "weights": X, "scores": SCORES[0], "count": 1, "mask": STATE["fc.weight"], "threads": 1,
     "outputs": SCORES, "teacher_outputs": SCORES, "labels": SPLIT.y[:2], "T": 3.0, "alpha": 0.5,

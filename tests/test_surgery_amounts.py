@@ -168,6 +168,13 @@ WRONG = [
     ({"max_ratio": 0.7}, 'max_ratio=0.7 needs scope="global"'),
     ({"max_ratio": 1, "scope": "global"}, "max_ratio=1 must be between 0 and 1"),
     ({"max_ratio": 0.3, "scope": "global"}, "max_ratio=0.3 must be at least the ratio"),
+    ({"relative": True}, 'relative=True needs scope="global"'),
+    ({"relative": False}, 'relative=False needs scope="global"'),
+    ({"relative": "mean", "scope": "global"}, "relative='mean' must be True, False or None"),
+    (
+        {"relative": True, "scope": "global", "criterion": lambda weight: weight.flatten(1)[:, 0]},
+        "relative=True needs scores of at least 0, but criterion gave -.*; add a number",
+    ),
 ]
 
 

@@ -102,15 +102,18 @@ def test_the_lowest_of_every_group_go(criterion, ratio):
 
 @pytest.mark.parametrize("criterion", CRITERIA)
 @pytest.mark.parametrize("ratio", [0.3, 0.6])
-def test_global_scope_ranks_the_whole_network(criterion, ratio):
-    """Norms are relative to the mean of their group; scales and other scores are taken as such."""
+@pytest.mark.parametrize("relative", [None, True, False])
+def test_global_scope_ranks_the_whole_network(criterion, ratio, relative):
+    """If not said, norms are relative to the mean of their group, and other scores are not."""
     model = block()
     with torch.no_grad():
         model.middle.weight *= 100  # a scale that relative norms do not see
-    small = prune_network(model, ratio, image(), criterion=criterion, scope="global")
+    how = {"scope": "global", "relative": relative}
+    small = prune_network(model, ratio, image(), criterion=criterion, **how)
+    divided = criterion in ("l1", "l2") if relative is None else relative
     ranked = []
     for name, scores in by_scores(model, criterion).items():
-        mean = sum(scores) / len(scores) if criterion in ("l1", "l2") else 1
+        mean = sum(scores) / len(scores) if divided else 1
         ranked += [(s / mean, name, c) for c, s in enumerate(scores)]
     left = sorted(ranked)[round(len(ranked) * ratio) :]
     kept = {name: sorted(c for _, of, c in left if of == name) for name in GROUPS}

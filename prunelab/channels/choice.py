@@ -27,9 +27,30 @@ def check_criterion(criterion: Criterion) -> None:
         raise ValueError(f"criterion={said(criterion)} must be {wanted}")
 
 
-def is_norm(criterion: Criterion) -> bool:
-    """Whether scores grow with the weights of a layer, so that layers differ in scale."""
-    return isinstance(criterion, str) and criterion in NORMS
+def check_relative(relative: bool | None, scope: str) -> None:
+    """Raise a ValueError for what says nothing of how groups are compared, or has no use."""
+    if not (relative is None or isinstance(relative, bool)):
+        raise ValueError(f"relative={said(relative)} must be True, False or None")
+    if relative is not None and scope != "global":
+        raise ValueError(
+            f'relative={relative} needs scope="global"; scope="uniform" compares no groups'
+        )
+
+
+def is_relative(relative: bool | None, criterion: Criterion, scores: Tensor) -> bool:
+    """Whether scores are divided by the mean of their group: if not said, norms are.
+
+    Raises:
+        ValueError: negative scores, whose mean says nothing of their scale.
+    """
+    if relative is None:  # norms grow with the weights of a layer, so that layers differ in scale
+        return isinstance(criterion, str) and criterion in NORMS
+    if relative and scores.min() < 0:
+        raise ValueError(
+            f"relative=True needs scores of at least 0, but criterion gave {scores.min():.3g}; "
+            "add a number to them, or leave relative out"
+        )
+    return relative
 
 
 def unit_scores(plan: Plan, criterion: Criterion, seed: int) -> Tensor:

@@ -35,6 +35,8 @@ class Claim(NamedTuple):
         (criterion, scope), (other, other_scope) = self.better, self.worse
         if criterion == other:
             return f"{criterion}, {scope} over {other_scope}"
+        if scope != other_scope:
+            return f"{criterion}, {scope} over {other}, {other_scope}"
         return f"{criterion} over {other}, {scope}"
 
 
@@ -54,6 +56,15 @@ CLAIMS = (
     *(
         Claim("a global choice is better", (criterion, "global"), (criterion, "uniform"))
         for criterion in ("l1", "l2", "bn_scale", "Taylor", "Fisher", CHANCE)
+    ),
+    *(
+        Claim(words, (f"{score}, relative", "global"), (other, scope))
+        for score in ("Taylor", "Fisher")
+        for words, other, scope in (
+            ("scores divided by a layer's mean are better", score, "global"),
+            ("a global choice is better", score, "uniform"),
+            (f"{score} beats norms", "l1", "global"),
+        )
     ),
     *(
         Claim("kept weights beat new ones", (criterion, "uniform"), (NEW_WEIGHTS, "uniform"))

@@ -8,11 +8,12 @@ than a uniform one. With the scope "uniform" all criteria leave networks of one 
 divided; parameters and multiplications that are left stand in every row.
 
 Criteria are those of `prune_network`, with the comparison between groups that it makes: norms are
-relative to their group's mean in a global choice, all other scores are taken as they are. "Taylor"
-are `snip_scores` and "Fisher" `fisher_scores` of the trained network on 1,000 training images.
-"random" is the control of all of them, a network cut to the uniform shape and trained from new
-weights that of the shape, and the dense network trained for as many more steps that of the
-training. A network without BatchNorm has no "bn_scale".
+relative to their group's mean in a global choice, all other scores are taken as they are
+(`channel_criteria_relative` divides them too). "Taylor" are `snip_scores` and "Fisher"
+`fisher_scores` of the trained network on 1,000 training images. "random" is the control of all of
+them, a network cut to the uniform shape and trained from new weights that of the shape, and the
+dense network trained for as many more steps that of the training. A network without BatchNorm has
+no "bn_scale".
 
 Rates of retraining are chosen on validation images of two networks that are not among those
 compared, for each share, criterion and scope, from a grid that is widened until its best lies
@@ -50,6 +51,8 @@ LEFT = {"lenet300": (0.5, 0.25, 0.1), "convnet": (0.5, 0.25, 0.1), "resnet20": (
 NAMED = ("l1", "l2", "bn_scale", "random")
 SCORED = {"Taylor": snip_scores, "Fisher": fisher_scores}
 CRITERIA = (*NAMED, *SCORED)
+RELATIVE = {f"{name}, relative": name for name in SCORED}
+"""Criteria that are taken relative to their group's mean as well."""
 SCOPES = ("uniform", "global")
 NOTHING = {"left": 1.0, "criterion": "none", "scope": "none"}
 NEW_WEIGHTS = "new weights"
@@ -120,6 +123,7 @@ def smaller(network: str, left: float, criterion: str, scope: str, seed: int) ->
         return dense
     by = "l1" if criterion == NEW_WEIGHTS else scored(criterion, dense, seed)
     how = {"criterion": by, "scope": scope, "seed": seed, "target": {"parameters": left}}
+    how |= {"relative": True} if criterion in RELATIVE else {}
     model = prune_network(dense, example_inputs=load_data().train.x[:1], **how)
     if criterion == NEW_WEIGHTS:
         reinitialize(model, seed=1000 + seed)
@@ -134,7 +138,9 @@ def trained(network: str, seed: int) -> State:
 
 def scored(criterion: str, dense: nn.Module, seed: int) -> str | dict[str, Tensor]:
     """What `prune_network` is told."""
-    return criterion if criterion in NAMED else SCORED[criterion](dense, images(seed))
+    if criterion in NAMED:
+        return criterion
+    return SCORED[RELATIVE.get(criterion, criterion)](dense, images(seed))
 
 
 def retrained(model: nn.Module, network: str, rate: float, seed: int) -> None:
