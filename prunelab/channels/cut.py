@@ -36,7 +36,8 @@ def kept_indices(axes: dict[str, dict[int | None, Tensor]], gone: Tensor) -> Kep
 def cut(model: nn.Module, kept: Kept) -> nn.Module:
     """A copy of the model with only the kept indices of every parameter and buffer."""
     small_tensors: dict[int, Tensor] = {}
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    for name, tensor in tensors:
         new = tensor.detach()
         for dim, indices in kept.get(name, {}).items():
             new = new.index_select(dim, indices.to(new.device))
@@ -46,13 +47,12 @@ def cut(model: nn.Module, kept: Kept) -> nn.Module:
         is_parameter = isinstance(tensor, nn.Parameter)
         small_tensors[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if is_parameter else new
     small = copy.deepcopy(model, small_tensors | known_copies(model))
-    names = {id(small_tensors[id(p)]): name for name, p in model.named_parameters()}
+    names = {id(small_tensors[id(tensor)]): name for name, tensor in tensors}
     for module in small.modules():
         if not is_parametrized(module):  # to ask for its weight may change it, and it is never cut
             weight = getattr(module, "weight", None)
             match_attributes(module, kept.get(names.get(id(weight), ""), {}))
-    tensors = {name for name, _ in [*model.named_parameters(), *model.named_buffers()]}
-    for name in kept.keys() - tensors:  # a number of a module, or several in a tuple
+    for name in kept.keys() - dict(tensors).keys():  # a number of a module, or several in a tuple
         owner, _, attribute = name.rpartition(".")
         whole = getattr(model.get_submodule(owner), attribute)
         sizes = list(whole) if isinstance(whole, tuple) else [whole]

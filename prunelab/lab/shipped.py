@@ -7,7 +7,7 @@ import pandas as pd
 from torch import Tensor
 
 from prunelab.intervals import paired_difference, paired_ratio, written
-from prunelab.lab.claims import verdict
+from prunelab.lab.claims import p_value, verdict
 from prunelab.lab.protocol import POINTS, TIMES
 from prunelab.shipping import Shipped, size_of
 from prunelab.sparsity import latency
@@ -89,7 +89,7 @@ def shipping_claims(study: pd.DataFrame, cost: pd.DataFrame) -> pd.DataFrame:
     """What is said of shipping, for one image and for 64 on one thread, and the verdicts.
 
     Returns:
-        The columns `effect` and `verdict`, by `claim` and `setting`.
+        The columns `effect`, `verdict` and `p`, by `claim` and `setting`.
     """
     one = cost[(cost["threads"] == 1) & cost["batch"].isin(BATCHES)]
     parts = [
@@ -105,4 +105,5 @@ def shipping_claims(study: pd.DataFrame, cost: pd.DataFrame) -> pd.DataFrame:
         verdict(row.low, row.high, row.side, row.bound, None if row.claim == SAME else row.matters)
         for row in table.itertuples()
     ]
-    return table.set_index(["claim", "setting"])[["effect", "verdict"]]
+    table["p"] = [p_value(row, row.bound, row.claim != SAME) for row in table.itertuples()]
+    return table.set_index(["claim", "setting"])[["effect", "verdict", "p"]]
