@@ -17,7 +17,17 @@ CHANCE, NEW_WEIGHTS = "random", "new weights"
 SCOPES = ("uniform", "global")
 CELL = ["network", "left", "criterion", "scope"]
 SETTING = ["network", "left"]
-COLUMNS = ["notebook", "claim", "arm", *SETTING, "kept", "setting", "quantity", "claimed"]
+COLUMNS = [
+    "notebook",
+    "against",
+    "claim",
+    "arm",
+    *SETTING,
+    "kept",
+    "setting",
+    "quantity",
+    "claimed",
+]
 COLUMNS += ["mean", "low", "high", "p", "verdict", "effect", "parameters"]
 
 
@@ -44,20 +54,24 @@ def _beats(words: str, criterion: str, other: str) -> Iterator[Claim]:
     return (Claim(words, (criterion, scope), (other, scope)) for scope in SCOPES)
 
 
-CLAIMS = (
-    *(c for norm in NORMS for c in _beats("norms beat chance", norm, CHANCE)),
-    *_beats("scales of BatchNorm beat chance", "bn_scale", CHANCE),
-    *_beats("scores from gradients beat chance", "Taylor", CHANCE),
-    *_beats("scores from gradients beat chance", "Fisher", CHANCE),
-    *_beats("Taylor beats norms", "Taylor", "l1"),
-    *_beats("Fisher beats norms", "Fisher", "l1"),
-    *_beats("Fisher beats Taylor", "Fisher", "Taylor"),
-    *_beats("L2 is better than L1", "l2", "l1"),
-    *(
+CLAIMS: dict[str, tuple[Claim, ...]] = {
+    "lots": (
+        *(c for norm in NORMS for c in _beats("norms beat chance", norm, CHANCE)),
+        *_beats("scales of BatchNorm beat chance", "bn_scale", CHANCE),
+        *_beats("scores from gradients beat chance", "Taylor", CHANCE),
+        *_beats("scores from gradients beat chance", "Fisher", CHANCE),
+    ),
+    "scores": (
+        *_beats("Taylor beats norms", "Taylor", "l1"),
+        *_beats("Fisher beats norms", "Fisher", "l1"),
+        *_beats("Fisher beats Taylor", "Fisher", "Taylor"),
+        *_beats("L2 is better than L1", "l2", "l1"),
+    ),
+    "one ranking": tuple(
         Claim("a global choice is better", (criterion, "global"), (criterion, "uniform"))
         for criterion in ("l1", "l2", "bn_scale", "Taylor", "Fisher", CHANCE)
     ),
-    *(
+    "relative": tuple(
         Claim(words, (f"{score}, relative", "global"), (other, scope))
         for score in ("Taylor", "Fisher")
         for words, other, scope in (
@@ -66,12 +80,12 @@ CLAIMS = (
             (f"{score} beats norms", "l1", "global"),
         )
     ),
-    *(
+    "new weights": tuple(
         Claim("kept weights beat new ones", (criterion, "uniform"), (NEW_WEIGHTS, "uniform"))
         for criterion in ("l1", CHANCE)
     ),
-)
-"""Fixed before a study was recorded, as `data/PROTOCOL.md` asks."""
+}
+"""By what is compared. Fixed before a study was recorded, as `data/PROTOCOL.md` asks."""
 
 
 def retrained(study: pd.DataFrame) -> pd.DataFrame:
@@ -92,14 +106,14 @@ def channel_claims(study: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row a claim and setting, with the columns of `lab.claims.claims` (points by which what is
-        claimed to be better is ahead), and `arm`, `network`, `left` (`kept` in words), the `effect`
-        in words, and `parameters`: those of the better over those of the worse, 1 where both have
-        as many.
+        claimed to be better is ahead), and `against` (a key of `CLAIMS`), `arm`, `network`, `left`
+        (`kept` in words), the `effect` in words, and `parameters`: those of the better over those
+        of the worse, 1 where both have as many.
     """
     rows = retrained(study)
     rows = rows.assign(arm=rows["criterion"] + "|" + rows["scope"])
     parts, order = [], rows[SETTING].drop_duplicates()
-    for claim in CLAIMS:
+    for against, claim in ((name, claim) for name, of in CLAIMS.items() for claim in of):
         two = ["|".join(claim.better), "|".join(claim.worse)]
         both = rows[rows["arm"].isin(two)]
         both = both[both.groupby(SETTING)["arm"].transform("nunique") == 2]
@@ -108,7 +122,8 @@ def channel_claims(study: pd.DataFrame) -> pd.DataFrame:
         lead = paired_difference(both, SETTING, "points", "arm", *two)
         sizes = both.pivot_table("parameters", SETTING, "arm")
         lead = lead.merge((sizes[two[0]] / sizes[two[1]]).rename("parameters").reset_index())
-        parts.append(order.merge(lead, on=SETTING).assign(claim=claim.words, arm=claim.arm))
+        words = {"against": against, "claim": claim.words, "arm": claim.arm}
+        parts.append(order.merge(lead, on=SETTING).assign(**words))
     table = pd.concat(parts, ignore_index=True)
     effects = list(table.itertuples())
     table["verdict"] = [verdict(row.low, row.high, "above", 0.0, POINTS) for row in effects]

@@ -1,6 +1,7 @@
 """What the studies `before_training` say of masks found before training, as tables (16)."""
 
 from typing import NamedTuple
+from zlib import crc32
 
 import pandas as pd
 
@@ -156,7 +157,8 @@ def verdict_grid(claims: pd.DataFrame, column: str = "kept", arm: str = "mask") 
     )
     painted = {said: f"background-color: {color}" for said, color in SAID.items()}
     colors = verdicts.map(lambda each: painted.get(each, ""))
-    style = words.fillna("").style.apply(lambda _: colors, axis=None).set_uuid(f"verdicts-{column}")
+    mark = crc32(words.to_string().encode())  # colors are those of one table on a page
+    style = words.fillna("").style.apply(lambda _: colors, axis=None).set_uuid(f"verdicts-{mark}")
     style.cell_ids = False  # half of a long table's bytes are names
     looks = {"td": "text-align: left", "th.row_heading": "text-align: left"}
     style.set_table_styles([{"selector": s, "props": p} for s, p in looks.items()])
