@@ -97,6 +97,15 @@ def test_a_claim_has_a_row_where_a_network_has_both_arms(claims):
     assert set(rows[with_scales]) == {len(LEFT["convnet"])}
 
 
+def test_criteria_are_compared_on_the_networks_that_both_have_seen(study, claims):
+    late = study["criterion"].eq("l1") & study["seed"].isin([3, 4])
+    fewer = channel_choice.channel_claims(study[~late])
+    assert set(claims["n"]) == {5}
+    with_l1 = fewer["arm"].str.contains("l1")
+    assert set(fewer.loc[with_l1, "n"]) == {3}
+    pd.testing.assert_frame_equal(fewer[~with_l1], claims[~with_l1])
+
+
 def test_what_one_arm_has_more_parameters_is_said(claims):
     larger = claims.set_index("arm")["parameters"]
     assert set(larger["l1 over random, global"]) == {1.0}

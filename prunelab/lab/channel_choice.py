@@ -28,7 +28,7 @@ COLUMNS = [
     "quantity",
     "claimed",
 ]
-COLUMNS += ["mean", "low", "high", "p", "verdict", "effect", "parameters"]
+COLUMNS += ["mean", "low", "high", "n", "p", "verdict", "effect", "parameters"]
 
 
 class Claim(NamedTuple):
@@ -102,7 +102,8 @@ def channel_claims(study: pd.DataFrame) -> pd.DataFrame:
     """What is said of criteria and scopes, in each network and at each share, and the verdicts.
 
     Args:
-        study: as for `retrained`. Claims about criteria that a network has not are left out.
+        study: as for `retrained`. Claims about criteria that a network has not are left out, and
+            networks that one of two criteria has not seen.
 
     Returns:
         A row a claim and setting, with the columns of `lab.claims.claims` (points by which what is
@@ -116,7 +117,7 @@ def channel_claims(study: pd.DataFrame) -> pd.DataFrame:
     for against, claim in ((name, claim) for name, of in CLAIMS.items() for claim in of):
         two = ["|".join(claim.better), "|".join(claim.worse)]
         both = rows[rows["arm"].isin(two)]
-        both = both[both.groupby(SETTING)["arm"].transform("nunique") == 2]
+        both = both[both.groupby([*SETTING, "seed"])["arm"].transform("nunique") == 2]
         if both.empty:
             continue
         lead = paired_difference(both, SETTING, "points", "arm", *two)
