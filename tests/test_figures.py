@@ -1401,6 +1401,24 @@ def test_a_theme_holds_inside_its_block_only():
     assert style.theme() == light
 
 
+def test_lines_keep_their_colors_however_many_shades_there_are():
+    rng, rows = np.random.default_rng(0), []
+    for line, _ in enumerate(style.COLORS):
+        rows += [
+            {"x": x, "y": x * (1 + panel) + line + rng.normal(), "line": line, "panel": panel}
+            for x in range(4)
+            for panel in (0, 1)
+            for _ in range(5)
+        ]
+    many = figures.intervals_against(
+        pd.DataFrame(rows), "x", "y", "line", panel="panel", percent=False
+    )
+    pixels = np.asarray(Image.open(io.BytesIO(many.png)).convert("RGB")).reshape(-1, 3)
+    for color in style.COLORS:
+        away = np.abs(pixels - 255 * np.array(to_rgb(color))).max(axis=1)
+        assert (away < 8).sum() > 100, color
+
+
 def test_a_picture_keeps_the_theme_it_was_drawn_in():
     table = pd.DataFrame({"class": ["a"], "probability": [1.0]})
     with figures.use_theme("dark"):
