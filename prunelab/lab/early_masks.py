@@ -161,6 +161,7 @@ def verdict_grid(claims: pd.DataFrame, column: str = "kept", arm: str = "mask") 
     style = words.fillna("").style.apply(lambda _: colors, axis=None).set_uuid(f"verdicts-{mark}")
     style.cell_ids = False  # half of a long table's bytes are names
     looks = {"td": "text-align: left", "th.row_heading": "text-align: left"}
+    looks["th.col_heading"] = "white-space: nowrap"
     style.set_table_styles([{"selector": s, "props": p} for s, p in looks.items()])
     return Painted(style.to_html(), words.fillna("").to_string())
 
