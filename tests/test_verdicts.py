@@ -445,8 +445,7 @@ def test_12_how_scores_choose_channels():
         two = two[two.groupby(["network", "left", "seed"])["arm"].transform("nunique") == 2]
         return sides(two, ["network", "left"], "arm", one, other)
 
-    found = {f"{one} - {other}": leads(one, other) for one, other in CHANNEL_ARMS}
-    assert found == dict(zip(found, CHANNEL_ARMS.values(), strict=True))
+    assert {arms: leads(*arms) for arms in CHANNEL_ARMS} == CHANNEL_ARMS
 
 
 def test_16_gradual_pruning_is_ahead_where_few_weights_are_kept():

@@ -17,18 +17,8 @@ CHANCE, NEW_WEIGHTS = "random", "new weights"
 SCOPES = ("uniform", "global")
 CELL = ["network", "left", "criterion", "scope"]
 SETTING = ["network", "left"]
-COLUMNS = [
-    "notebook",
-    "against",
-    "claim",
-    "arm",
-    *SETTING,
-    "kept",
-    "setting",
-    "quantity",
-    "claimed",
-]
-COLUMNS += ["mean", "low", "high", "n", "p", "verdict", "effect", "parameters"]
+COLUMNS = ["notebook", "against", "claim", "arm", *SETTING, "kept", "setting", "quantity"]
+COLUMNS += ["claimed", "mean", "low", "high", "n", "p", "verdict", "effect", "parameters"]
 
 
 class Claim(NamedTuple):
@@ -103,7 +93,7 @@ def channel_claims(study: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         study: as for `retrained`. Claims about criteria that a network has not are left out, and
-            networks that one of two criteria has not seen.
+            seeds that only one of two criteria has.
 
     Returns:
         A row a claim and setting, with the columns of `lab.claims.claims` (points by which what is

@@ -123,7 +123,7 @@ def smaller(network: str, left: float, criterion: str, scope: str, seed: int) ->
         return dense
     by = "l1" if criterion == NEW_WEIGHTS else scored(criterion, dense, seed)
     how = {"criterion": by, "scope": scope, "seed": seed, "target": {"parameters": left}}
-    how |= {"relative": True} if criterion in RELATIVE else {}
+    how["relative"] = True if criterion in RELATIVE else None
     model = prune_network(dense, example_inputs=load_data().train.x[:1], **how)
     if criterion == NEW_WEIGHTS:
         reinitialize(model, seed=1000 + seed)
